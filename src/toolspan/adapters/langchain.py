@@ -1,0 +1,151 @@
+"""LangChain and LangGraph: every tool runs through BaseTool.run or arun, every graph streams.
+
+The callback-based neighbours open their spans inside `on_tool_start` and `on_chain_start`, so it
+is decided there whose span it is. A handled error leaves `run` as an ordinary message.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolspan.hooks import Adapter, Hook, Invocation, Refusal, Run, RunFacts, Witness
+from toolspan.toolcall import Outcome, ToolCall
+
+CALLBACKS = "langchain_core.callbacks.manager"
+REVIEW = "langchain.agents.middleware.human_in_the_loop"
+
+
+def read(invocation: Invocation) -> ToolCall:
+    """Read the tool and its input without what the framework injects."""
+    tool = invocation.instance
+    config = invocation.get("config") or {}
+    metadata = {**(config.get("metadata") or {}), **(invocation.get("metadata") or {})}
+    return ToolCall(
+        name=tool.name,
+        description=tool.description,
+        arguments=_arguments(tool, invocation.get("tool_input")),
+        id=invocation.get("tool_call_id"),
+        agent=metadata.get("lc_agent_name"),
+        conversation=_conversation(config),
+    )
+
+
+def _arguments(tool: Any, given: Any) -> Any:
+    injected = getattr(tool, "_filter_injected_args", None)
+    return injected(given) if injected is not None and type(given) is dict else given
+
+
+def _conversation(config: Any) -> str | None:
+    thread = (config.get("configurable") or {}).get("thread_id")
+    return thread if type(thread) is str else None
+
+
+def outcome(value: Any) -> Outcome:
+    """A ToolMessage carries the result as content, and a handled error as its status."""
+    if not _is_a(value, "ToolMessage"):
+        return Outcome(value)
+    if value.status == "error":
+        return Outcome(value.content, error="tool_error", message=_text(value.content))
+    return Outcome(value.content)
+
+
+def raised(error: BaseException) -> Outcome | None:
+    """Tell the graph's control flow from failures."""
+    if _is_a(error, "ParentCommand"):
+        return Outcome()
+    return Outcome(error="interrupted") if _is_a(error, "GraphBubbleUp") else None
+
+
+def refused_arguments(_invocation: Invocation, error: Any) -> Outcome:
+    """The arguments did not fit the tool's schema."""
+    return Outcome(error="invalid_arguments", exception=error)
+
+
+def handled_error(invocation: Invocation, _value: Any) -> Outcome:
+    """The exception that `handle_tool_error` turns into a message."""
+    return Outcome(error="tool_error", exception=invocation.get("e"))
+
+
+def answered(invocation: Invocation, _value: Any) -> Outcome:
+    """What the callbacks are told, before a neighbour's span ends there."""
+    return outcome(invocation.get("output"))
+
+
+def failed(invocation: Invocation, _value: Any) -> Outcome:
+    """The exception that the callbacks are told."""
+    error = invocation.get("error")
+    return raised(error) or Outcome(error="error", exception=error)
+
+
+def unknown_tool(invocation: Invocation, message: Any) -> tuple[ToolCall, Outcome] | None:
+    """The model asked for a tool that the node does not have."""
+    if message is None:
+        return None
+    return _asked(invocation.get("call")), Outcome(error="unknown_tool")
+
+
+def denied(invocation: Invocation, answer: Any) -> tuple[ToolCall, Outcome] | None:
+    """A person rejected the call, or answered in the tool's place."""
+    message = answer[1] if type(answer) is tuple else answer
+    if message is None:
+        return None
+    return _asked(invocation.get("tool_call")), Outcome(error="denied")
+
+
+def _asked(call: Any) -> ToolCall:
+    return ToolCall(name=call["name"], arguments=call["args"], id=call["id"])
+
+
+def read_run(invocation: Invocation) -> RunFacts:
+    """A graph that starts to stream is a run; a resuming input takes up an earlier one."""
+    graph, config = invocation.instance, invocation.get("config") or {}
+    metadata = {**((graph.config or {}).get("metadata") or {}), **(config.get("metadata") or {})}
+    given = invocation.get("input")
+    return RunFacts(
+        name=graph.name,
+        agent=metadata.get("lc_agent_name"),
+        conversation=_conversation(config),
+        resumes=_is_a(given, "Command") and given.resume is not None,
+    )
+
+
+def _is_a(value: Any, name: str) -> bool:
+    return any(kind.__name__ == name for kind in type(value).__mro__)
+
+
+def _text(content: Any) -> str | None:
+    return content if type(content) is str else None
+
+
+TOOL_STARTS = (
+    f"{CALLBACKS}:CallbackManager.on_tool_start",
+    f"{CALLBACKS}:AsyncCallbackManager.on_tool_start",
+)
+RUN_STARTS = (
+    f"{CALLBACKS}:CallbackManager.on_chain_start",
+    f"{CALLBACKS}:AsyncCallbackManager.on_chain_start",
+)
+TOOLS = "langchain_core.tools.base"
+ENDS = ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
+
+ADAPTER = Adapter(
+    name="langchain",
+    title="LangChain, LangGraph",
+    distribution="langchain-core",
+    versions=">=0.3,<2",
+    words=(
+        Hook(f"{TOOLS}:BaseTool.run", read, outcome, raised, TOOL_STARTS),
+        Hook(f"{TOOLS}:BaseTool.arun", read, outcome, raised, TOOL_STARTS),
+        Witness(f"{TOOLS}:BaseTool._to_args_and_kwargs", refused_arguments, "raised"),
+        Witness(f"{TOOLS}:_handle_tool_error", handled_error),
+        *(Witness(f"{CALLBACKS}:{end}.on_tool_end", answered, "before") for end in ENDS),
+        *(Witness(f"{CALLBACKS}:{end}.on_tool_error", failed, "before") for end in ENDS),
+        Refusal("langgraph.prebuilt.tool_node:ToolNode._validate_tool_call", unknown_tool),
+        Refusal(
+            (f"{REVIEW}:_answer_message", f"{REVIEW}:HumanInTheLoopMiddleware._process_decision"),
+            denied,
+        ),
+        Run("langgraph.pregel.main:Pregel.stream", read_run, raised, RUN_STARTS),
+        Run("langgraph.pregel.main:Pregel.astream", read_run, raised, RUN_STARTS),
+    ),
+)

@@ -1,0 +1,340 @@
+"""The doors for hand-written code, on the same core as the adapters."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from opentelemetry import context as otel
+
+from toolspan.containment import contained, say_once
+from toolspan.hooks import Hook, Invocation, Layer, RunFacts, Target, parameters_of
+from toolspan.lifecycle import TRACING, UNTRACED, begin_call, begin_run, wrapper_for
+from toolspan.lifecycle.words import outcome_of_error
+from toolspan.toolcall import WORDS, Outcome, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from toolspan.hooks import Adapter
+    from toolspan.toolcall import AttributeValue, Word
+
+F = TypeVar("F", bound="Callable[..., Any]")
+_NANO: Final = 1_000_000_000
+
+
+@overload
+def tool(function: F, /) -> F: ...
+@overload
+def tool(
+    *, name: str | None = None, agent: str | None = None, capture: bool | None = None
+) -> Callable[[F], F]: ...
+def tool(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    agent: str | None = None,
+    capture: bool | None = None,
+) -> Any:
+    """Trace every call of a function as a tool call; it stays the same function otherwise.
+
+    For sync, async, generator and async-generator functions, methods, classmethods,
+    staticmethods, partials and callable objects. `capture` overrides the content switch.
+    """
+    if function is None:
+        return functools.partial(tool, name=name, agent=agent, capture=capture)
+    return _traced(function, name, agent, capture) or function
+
+
+@contained
+def _traced(function: Any, name: str | None, agent: str | None, capture: bool | None) -> Any:  # noqa: FBT001  # tool() names it
+    inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
+    names = tuple(parameters_of(inner, bound=False))
+    call = ToolCall(
+        name=name or _name_of(inner),
+        description=_description_of(inner),
+        agent=agent,
+        capture=capture,
+        parameters=names,
+    )
+    hook = Hook("", _reader(call, names), inside=True)
+    layer = Layer(function, wrapper_for(_CODE, hook, Target(inner, {})))
+    layer._self_word = (hook, "")
+    return layer
+
+
+def _reader(template: ToolCall, names: tuple[str, ...]) -> Callable[[Invocation], ToolCall]:
+    bound = names[1:]
+    description, agent, capture = template.description, template.agent, template.capture
+    tool_name, kind = template.name, template.type
+
+    def read(invocation: Invocation) -> ToolCall:
+        args = invocation.args
+        arguments: dict[str, Any] = dict(
+            zip(names if invocation.instance is None else bound, args, strict=False)
+        )
+        if len(args) > len(arguments):
+            arguments["*"] = args[len(arguments) :]
+        if invocation.kwargs:
+            arguments.update(invocation.kwargs)
+        return ToolCall(
+            tool_name, arguments, description, None, kind, agent, None, "internal", None, names,
+            capture,
+        )
+
+    return read
+
+
+def _name_of(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None)
+    return name if type(name) is str else type(function).__name__
+
+
+def _description_of(function: Any) -> str | None:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.getdoc(function) if getattr(function, "__doc__", None) else None
+
+
+class TracedCall:
+    """A call that hand-written code makes between `with` and its end."""
+
+    def __init__(self, call: ToolCall) -> None:
+        #: What the tool gave; set it before the block ends.
+        self.result: Any = None
+        #: True when the result came from a cache and no tool ran.
+        self.cached: bool = False
+        #: How many tries this block made.
+        self.attempts: int | None = None
+        #: How the call ended, where that is not `ok` and nothing was raised.
+        self.outcome: Word | None = None
+        self._call = call
+        self._live: Any = None
+
+    def __enter__(self) -> TracedCall:
+        if TRACING.active:
+            self._live = _begun(self._call)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.over(self._outcome(error) or Outcome())
+
+    async def __aenter__(self) -> TracedCall:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    @contained
+    def _outcome(self, error: BaseException | None) -> Outcome:
+        if error is not None:
+            outcome = outcome_of_error(error, None)
+        else:
+            outcome = Outcome(error=_word(self.outcome))
+        outcome.result = self.result
+        outcome.cached = self.cached
+        outcome.attempts = self.attempts
+        return outcome
+
+
+def call(
+    name: str,
+    arguments: Any = None,
+    *,
+    description: str | None = None,
+    id: str | None = None,  # noqa: A002  # the convention's word
+    agent: str | None = None,
+    conversation: str | None = None,
+    capture: bool | None = None,
+    wait: float | None = None,
+) -> TracedCall:
+    """One tool call around a block of code: `with call("search", args) as call: ...`.
+
+    Also `async with`. `wait`: seconds that the call waited before its tool ran.
+    """
+    return TracedCall(
+        ToolCall(
+            name=name,
+            arguments=arguments,
+            description=description,
+            id=id,
+            agent=agent,
+            conversation=conversation,
+            capture=capture,
+            wait=wait,
+        )
+    )
+
+
+@contained
+def _begun(call: ToolCall) -> Any:
+    return begin_call(call)
+
+
+def record(
+    name: str,
+    *,
+    started: datetime | float,
+    duration: float,
+    outcome: Word = "ok",
+    arguments: Any = None,
+    result: Any = None,
+    error: BaseException | None = None,
+    description: str | None = None,
+    id: str | None = None,  # noqa: A002  # the convention's word
+    agent: str | None = None,
+    conversation: str | None = None,
+) -> None:
+    """Record a call that is already over.
+
+    `started`: an aware datetime or seconds since 1970; `duration`: seconds.
+    """
+    call = ToolCall(
+        name=name,
+        arguments=arguments,
+        description=description,
+        id=id,
+        agent=agent,
+        conversation=conversation,
+    )
+    word = _word(outcome)
+    ended = Outcome(result, error=word or ("error" if error is not None else None), exception=error)
+    if TRACING.active:
+        _recorded(call, ended, started, duration)
+
+
+@contained
+def _recorded(call: ToolCall, outcome: Outcome, started: Any, duration: Any) -> None:
+    call.started = _nanoseconds(started)
+    live = begin_call(call)
+    if live is not None:
+        live.recorded(outcome, max(round(_number(duration) * _NANO), 0))
+
+
+def _nanoseconds(moment: Any) -> int:
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            say_once("naive", "record(started=...) got a datetime without zone; it counts as UTC")
+            moment = moment.replace(tzinfo=timezone.utc)
+        moment = moment.timestamp()
+    return round(_number(moment) * _NANO)
+
+
+def _number(value: Any) -> float:
+    if type(value) in (int, float) and value == value and abs(value) < 1e11:  # noqa: PLR0124, PLR2004  # NaN; some 3,000 years
+        return float(value)
+    say_once("number", "record() takes started and duration in seconds; another value counts as 0")
+    return 0.0
+
+
+def _word(word: Any) -> Word | None:
+    if word is None or word == "ok":
+        return None
+    if word in WORDS:
+        return word  # type: ignore[no-any-return]  # it is one of them
+    say_once(f"word {word}", "outcome %r is not known; allowed: %s", word, ", ".join(WORDS))
+    return "error"
+
+
+class TracedRun:
+    """A run between `with` and its end."""
+
+    def __init__(self, facts: RunFacts) -> None:
+        self._facts = facts
+        self._live: Any = None
+
+    def __enter__(self) -> TracedRun:
+        if TRACING.active:
+            self._live = _run_begun(self._facts)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        live, self._live = self._live, None
+        if live is None:
+            return
+        if error is None:
+            live.ended(None)
+        else:
+            live.raised(error)
+
+    async def __aenter__(self) -> TracedRun:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+
+def run(
+    name: str,
+    *,
+    agent: str | None = None,
+    conversation: str | None = None,
+    workflow: str | None = None,
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> TracedRun:
+    """One run of an agent, one trace: its facts stand on every tool span below it.
+
+    Opens one INTERNAL span, unless an agent's or a workflow's span is current already.
+    """
+    return TracedRun(
+        RunFacts(
+            name=name,
+            agent=agent,
+            conversation=conversation,
+            workflow=workflow,
+            attributes=dict(attributes or {}),
+        )
+    )
+
+
+@contained
+def _run_begun(facts: RunFacts) -> Any:
+    return begin_run(facts)
+
+
+class untraced:  # noqa: N801  # it reads as a statement: with untraced():
+    """`with untraced():` tool calls inside give no span and are not counted."""
+
+    def __enter__(self) -> untraced:
+        self._token = otel.attach(otel.set_value(UNTRACED, value=True))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        otel.detach(self._token)
+
+
+class _Code:
+    """Stands for the adapter of hand-written code."""
+
+    words: tuple[()] = ()
+
+
+_CODE: Final[Adapter] = _Code()  # type: ignore[assignment]  # a hook needs no more of it

@@ -1,0 +1,37 @@
+"""The words an adapter is written in, and how they are placed in a framework and taken out."""
+
+from toolspan.hooks.placement import Decision, Layer, Placement, Target, parameters_of
+from toolspan.hooks.words import (
+    Adapter,
+    Enrich,
+    Hook,
+    Invocation,
+    Mute,
+    Propagate,
+    Refusal,
+    Run,
+    RunFacts,
+    Witness,
+    WordOfAdapter,
+    plain_outcome,
+)
+
+__all__ = [
+    "Adapter",
+    "Decision",
+    "Enrich",
+    "Hook",
+    "Invocation",
+    "Layer",
+    "Mute",
+    "Placement",
+    "Propagate",
+    "Refusal",
+    "Run",
+    "RunFacts",
+    "Target",
+    "Witness",
+    "WordOfAdapter",
+    "parameters_of",
+    "plain_outcome",
+]

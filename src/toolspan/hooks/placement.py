@@ -1,0 +1,236 @@
+"""Put a layer of ours around a function, and take exactly that layer out again.
+
+The only module that knows wrapt. A layer is recognised by its class and by the word it serves,
+never by looks: frameworks and other vendors use wrapt themselves.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import wrapt
+
+from toolspan.containment import contained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+
+    from toolspan.hooks.words import Adapter, Path, WordOfAdapter
+
+    Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+    #: Makes the wrapper that acts for one word around one function.
+    Actor = Callable[[Adapter, WordOfAdapter | Decision, Target], Wrapper]
+
+
+class _Copied:
+    """Copy, deepcopy and pickle do with a layer what they do with the function below it."""
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> str:
+        return self.__qualname__  # type: ignore[attr-defined,no-any-return]  # the wrapped one's
+
+
+class _BoundLayer(wrapt.BoundFunctionWrapper):  # type: ignore[misc]  # wrapt has no types
+    """A layer bound to an instance or class."""
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        import copy  # noqa: PLC0415  # only for who copies a bound method
+
+        owner = copy.deepcopy(self.__self__, memo)
+        return getattr(owner, self.__name__)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return getattr, (self.__self__, self.__name__)
+
+
+class Layer(_Copied, wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt has no types
+    """The one kind of wrapper that toolspan puts around a function."""
+
+    __bound_function_wrapper__ = _BoundLayer
+    _self_word: Any = None
+
+
+class Seat(NamedTuple):
+    """Where one layer sits, and what was there before it."""
+
+    path: str
+    owner: Any
+    name: str
+    layer: Layer
+    inherited: bool
+
+
+class Placement:
+    """All layers of one adapter: placed as its modules are imported, taken out together."""
+
+    def __init__(self, adapter: Adapter, actor: Actor) -> None:
+        self.adapter = adapter
+        self.wanted = False
+        self.seats: list[Seat] = []
+        self.missing: list[str] = []
+        self._actor = actor
+        self._spots: dict[str, list[tuple[str, WordOfAdapter, Path]]] = {}
+        for word in adapter.words:
+            for path in _paths(word):
+                for alternative in (path,) if isinstance(path, str) else path:
+                    module, _, qualname = alternative.partition(":")
+                    self._spots.setdefault(module, []).append((qualname, word, path))
+
+    def place(self) -> None:
+        """Place what is imported already, and the rest when it is imported."""
+        self.wanted = True
+        for module in self._spots:
+            if module in sys.modules:
+                self._arrived(sys.modules[module])
+            _await_import(module, self)
+
+    def arrived(self, module: ModuleType) -> None:
+        """Place the layers that belong into a module which was imported just now."""
+        if self.wanted:
+            self._arrived(module)
+
+    def remove(self) -> None:
+        """Take out our layers; one that somebody stands on stays there and is quiet."""
+        self.wanted = False
+        for seat in reversed(self.seats):
+            _unseat(seat)
+        self.seats.clear()
+        self.missing.clear()
+
+    def _arrived(self, module: ModuleType) -> None:
+        for qualname, word, path in self._spots[module.__name__]:
+            self._seat(module, qualname, word, path)
+
+    @contained
+    def _seat(self, module: ModuleType, qualname: str, word: WordOfAdapter, path: Path) -> None:
+        label = f"{module.__name__}:{qualname}"
+        if any(seat.path == label and seat.layer._self_word[0] is word for seat in self.seats):
+            return
+        if isinstance(path, tuple) and any(seat.path in path for seat in self.seats):
+            return
+        owner, name = _owner(module, qualname)
+        if owner is None:
+            self._note_missing(path, label)
+            return
+        self.missing = [gap for gap in self.missing if gap != label]
+        self.seats.append(_seated(label, owner, name, (word, path), self._make(word, path)))
+
+    def _make(self, word: WordOfAdapter, path: Path) -> Callable[[Target], Wrapper]:
+        decides = path in getattr(word, "decide", ())
+        return lambda target: self._actor(
+            self.adapter, Decision(word) if decides else word, target
+        )
+
+    def _note_missing(self, path: Path, label: str) -> None:
+        alternatives = (path,) if isinstance(path, str) else path
+        if label == alternatives[-1] and label not in self.missing:
+            self.missing.append(label)
+
+
+class Target(NamedTuple):
+    """A function to wrap, and the positions of its parameters as a wrapper gets them."""
+
+    function: Any
+    parameters: Mapping[str, int]
+
+
+class Decision(NamedTuple):
+    """Stands for the inner function of a word, where its call adopts a span or opens one."""
+
+    word: WordOfAdapter
+
+
+def _paths(word: WordOfAdapter) -> list[Path]:
+    """Where a word wants layers: its own place, its other names, and where it is decided."""
+    first = word.path if isinstance(word.path, str) else word.path[0]
+    qualname = first.partition(":")[2]
+    others = [f"{module}:{qualname}" for module in getattr(word, "also", ())]
+    return [word.path, *others, *getattr(word, "decide", ())]
+
+
+def _owner(module: ModuleType, qualname: str) -> tuple[Any, str]:
+    """The object that holds the last name of `qualname`, or None where it does not exist."""
+    *parents, name = qualname.split(".")
+    owner: Any = module
+    for parent in parents:
+        owner = getattr(owner, parent, None)
+    if owner is None or inspect.getattr_static(owner, name, None) is None:
+        return None, name
+    return owner, name
+
+
+def _seated(
+    label: str, owner: Any, name: str, serves: tuple[Any, Any], make: Callable[[Target], Wrapper]
+) -> Seat:
+    original = inspect.getattr_static(owner, name)
+    inherited = name not in vars(owner)
+    layer = _layer_in(original, serves)
+    if layer is None:
+        layer = Layer(original, make(_target(owner, original)))
+        layer._self_word = serves
+        setattr(owner, name, layer)
+    return Seat(label, owner, name, layer, inherited)
+
+
+def _layer_in(function: Any, serves: tuple[Any, Any]) -> Layer | None:
+    """A layer of ours for the same word that stayed below somebody else's patch."""
+    while function is not None:
+        if type(function) is Layer and function._self_word == serves:
+            return function
+        function = getattr(function, "__wrapped__", None)
+    return None
+
+
+def _unseat(seat: Seat) -> None:
+    if vars(seat.owner).get(seat.name) is not seat.layer:
+        return
+    if seat.inherited:
+        delattr(seat.owner, seat.name)
+    else:
+        setattr(seat.owner, seat.name, seat.layer.__wrapped__)
+
+
+def _target(owner: Any, found: Any) -> Target:
+    function = found.__func__ if isinstance(found, (classmethod, staticmethod)) else found
+    bound = inspect.isclass(owner) and not isinstance(found, staticmethod)
+    return Target(function, parameters_of(function, bound=bound))
+
+
+def parameters_of(function: Any, *, bound: bool) -> Mapping[str, int]:
+    """The positions of a function's parameters by name; read once, when a layer is made."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return {}
+    return {name: index for index, name in enumerate(names[1:] if bound else names)}
+
+
+_AWAITED: Final[dict[str, list[Placement]]] = {}
+
+
+def _await_import(module: str, placement: Placement) -> None:
+    """Tell `placement` when `module` is imported; wrapt cannot forget, so each module asks once."""
+    waiting = _AWAITED.get(module)
+    if waiting is None:
+        waiting = _AWAITED[module] = []
+        if module not in sys.modules:
+            wrapt.register_post_import_hook(functools.partial(_imported, module), module)
+    if placement not in waiting:
+        waiting.append(placement)
+
+
+def _imported(name: str, module: ModuleType) -> None:
+    for placement in _AWAITED.get(name, ()):
+        placement.arrived(module)

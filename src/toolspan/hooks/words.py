@@ -1,0 +1,167 @@
+"""The closed vocabulary of adapters: each word says where a call passes and how to read it.
+
+A path is `"package.module:Class.method"` or `"package.module:function"`; a tuple of paths names
+alternatives between versions, of which the first that exists is taken. All functions that a word
+holds are pure: they read, hand over references, and call nothing of the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from toolspan.toolcall import AttributeValue, Outcome, ToolCall
+
+Path = str | tuple[str, ...]
+
+
+class Invocation:
+    """One call of a hooked function: its instance, and its arguments by name."""
+
+    __slots__ = ("_parameters", "args", "instance", "kwargs")
+
+    def __init__(
+        self,
+        instance: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        parameters: Mapping[str, int],
+    ) -> None:
+        self.instance = instance
+        self.args = args
+        self.kwargs = kwargs
+        self._parameters = parameters
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The argument called `name`, however it was passed."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        index = self._parameters.get(name)
+        return default if index is None or index >= len(self.args) else self.args[index]
+
+    def replacing(self, name: str, value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of this call with `name` replaced, passed as it was passed."""
+        index = self._parameters.get(name)
+        if name not in self.kwargs and index is not None and index < len(self.args):
+            return (*self.args[:index], value, *self.args[index + 1 :]), dict(self.kwargs)
+        return self.args, {**self.kwargs, name: value}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a framework's entry point knows of the run that begins there."""
+
+    name: str
+    agent: str | None = None
+    conversation: str | None = None
+    workflow: str | None = None
+    attributes: Mapping[str, AttributeValue] | None = None
+    #: Whether this run takes up an earlier one of the same conversation: it is linked.
+    resumes: bool = False
+
+
+def plain_outcome(value: Any) -> Outcome:
+    """What the hooked function returned is the tool's own value."""
+    return Outcome(value)
+
+
+def _no_special(_error: BaseException) -> Outcome | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A span around the call of the function at `path`."""
+
+    path: Path
+    read: Callable[[Invocation], ToolCall | None]
+    outcome: Callable[[Any], Outcome] = plain_outcome
+    #: What an exception of the framework means; None: it is an error.
+    raised: Callable[[BaseException], Outcome | None] = _no_special
+    #: Inner functions (sync or async): when the first of them has returned, adopt or open.
+    decide: tuple[str, ...] = ()
+    #: Modules that bound the same function by `from x import f`.
+    also: tuple[str, ...] = ()
+    #: This layer may lie inside another framework's call of the same tool, and enriches it.
+    inside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A span for a call that the framework decides not to run, seen in the value at `path`."""
+
+    path: Path
+    read: Callable[[Invocation, Any], tuple[ToolCall, Outcome] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """No span: the function at `path` sees what the hooked one around it does not."""
+
+    path: Path
+    read: Callable[[Invocation, Any], Outcome | None]
+    #: before: at its call; after: given its value; raised: given its exception.
+    when: Literal["before", "after", "raised"] = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrich:
+    """The context manager at `path` yields the framework's own span: the undecided call adopts it.
+
+    Its owner is handed a span that drops texts while content is off.
+    """
+
+    path: Path
+    when: Callable[[Invocation], bool]
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """The context manager at `path` gives an inert span for the call that is already ours.
+
+    What the framework writes on it goes to ours, texts excepted.
+    """
+
+    path: Path
+    when: Callable[[Invocation], bool]
+    #: What the framework says of the call as it makes its span.
+    attributes: Callable[[Invocation], Mapping[str, AttributeValue] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Propagate:
+    """Trace context goes into the message that the function at `path` sends for our call."""
+
+    path: Path
+    #: Gets the call and the trace context; gives the arguments to send instead, or None.
+    inject: Callable[
+        [Invocation, Mapping[str, str]], tuple[tuple[Any, ...], Mapping[str, Any]] | None
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A span around the agent's entry point at `path`, unless somebody else's run is there."""
+
+    path: Path
+    read: Callable[[Invocation], RunFacts | None]
+    raised: Callable[[BaseException], Outcome | None] = _no_special
+    decide: tuple[str, ...] = ()
+
+
+WordOfAdapter = Hook | Refusal | Witness | Enrich | Mute | Propagate | Run
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One framework: its name, the distribution that is tested, and its words."""
+
+    name: str
+    distribution: str
+    #: The tested range, as a version specifier; outside it everything that fits is still placed.
+    versions: str
+    words: tuple[WordOfAdapter, ...]
+    #: How the framework is called in prose.
+    title: str = ""

@@ -1,0 +1,220 @@
+"""Turn instrumentation on and off: for `opentelemetry-instrument`, and for code."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import metrics, trace
+from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]  # it is public
+    BaseInstrumentor,
+)
+from opentelemetry.trace import ProxyTracerProvider
+
+from toolspan import semconv
+from toolspan.adapters import ADAPTERS
+from toolspan.containment import LOGGER, contained, forget_said
+from toolspan.hooks import Placement
+from toolspan.lifecycle import TRACING, VERSION, drain, undecided, wrapper_for
+from toolspan.neighbours import Watch
+from toolspan.settings import Settings, read_settings
+from toolspan.statistics import ToolStatistics
+from toolspan.statistics.metrics import DurationHistogram, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+    from toolspan.hooks import Adapter
+
+
+class FrameworkNotFoundError(ImportError):
+    """A framework that was named explicitly is not installed, or no hook of it could be placed."""
+
+
+class Installation:
+    """What is in place in this process; there is one."""
+
+    def __init__(self) -> None:
+        self.placements: dict[str, Placement] = {}
+        self.statistics: Final = ToolStatistics()
+        self.statistics.enabled = False
+        self._histograms: weakref.WeakKeyDictionary[Any, DurationHistogram] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._watch: Final = Watch(undecided)
+        self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._meter_provider: MeterProvider | None = None
+        ToolStatistics.before_reading.append(drain)
+
+    def start(
+        self,
+        names: tuple[str, ...],
+        tracer_provider: TracerProvider | None,
+        meter_provider: MeterProvider | None,
+        settings: Settings,
+    ) -> None:
+        """Place the adapters and bind the providers that are there."""
+        forget_said()
+        TRACING.settings = settings
+        TRACING.provider = tracer_provider
+        TRACING.tracer = None
+        TRACING.on_provider = self.watch
+        self.statistics.enabled = True
+        TRACING.listeners = (self.statistics, *self._users_listeners())
+        self._meter_provider = meter_provider
+        self._publish()
+        TRACING.active = True
+        if not isinstance(tracer_provider or trace.get_tracer_provider(), ProxyTracerProvider):
+            TRACING.bind()
+        for adapter in _chosen(names, settings.disabled):
+            self._place(adapter)
+
+    def _place(self, adapter: Adapter) -> None:
+        placement = self.placements.get(adapter.name)
+        if placement is None:
+            placement = self.placements[adapter.name] = Placement(adapter, wrapper_for)
+        placement.place()
+
+    def watch(self, provider: Any) -> None:
+        """The first call found `provider`: watch it, and look for a meter provider again."""
+        self._add_processors(provider)
+        self._publish()
+
+    @contained
+    def _add_processors(self, provider: Any) -> None:
+        """Put our two processors on a provider, once: an SDK's cannot be taken off again."""
+        add = getattr(provider, "add_span_processor", None)
+        if add is None or provider in self._watched:
+            return
+        self._watched.add(provider)
+        add(self._watch)
+        add(self.statistics)
+
+    @contained
+    def _publish(self) -> None:
+        """Counts on the meter provider; durations too, where it is an application's own."""
+        provider = self._meter_provider or metrics.get_meter_provider()
+        if type(provider).__module__.startswith("opentelemetry.metrics"):
+            return  # the API's stand-in: asked again when the first call finds a provider
+        if provider not in self._histograms:
+            meter = provider.get_meter(semconv.SCOPE, VERSION, semconv.SCHEMA_URL)
+            observe(self.statistics, meter)
+            self._histograms[provider] = DurationHistogram(meter)
+        mine = self._histograms[provider]
+        if TRACING.settings.duration_metric and mine not in TRACING.listeners:
+            TRACING.listeners = (*TRACING.listeners, mine)
+
+    def _users_listeners(self) -> list[Any]:
+        mine = (ToolStatistics, DurationHistogram)
+        return [one for one in TRACING.listeners if not isinstance(one, mine)]
+
+    def stop(self) -> None:
+        """Take out what can be taken out, and silence the rest."""
+        TRACING.active = False
+        for placement in self.placements.values():
+            placement.remove()
+        self.statistics.enabled = False
+        TRACING.listeners = tuple(self._users_listeners())
+        TRACING.tracer = TRACING.provider = None
+
+
+def _chosen(names: tuple[str, ...], disabled: frozenset[str]) -> list[Adapter]:
+    known = {adapter.name: adapter for adapter in ADAPTERS}
+    for name in {*names, *disabled} - set(known):
+        LOGGER.warning("toolspan knows no framework %r; allowed: %s", name, ", ".join(known))
+    wanted = [known[name] for name in names or known if name in known and name not in disabled]
+    return [adapter for adapter in wanted if installed_version(adapter) is not None]
+
+
+def tested(adapter: Adapter) -> bool:
+    """Whether the version here is one that the adapter is tested with."""
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415  # only status() asks
+
+    here = installed_version(adapter)
+    return here is not None and SpecifierSet(adapter.versions).contains(here, prereleases=True)
+
+
+def installed_version(adapter: Adapter) -> str | None:
+    """The version of the adapter's framework here, or None."""
+    try:
+        return version(adapter.distribution)
+    except PackageNotFoundError:
+        return None
+
+
+INSTALLATION: Final = Installation()
+
+
+def instrument(
+    *names: str,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Trace every tool call of the named frameworks, or of all that are installed.
+
+    Builds no provider: spans go to `tracer_provider`, else to the global one, also where it is
+    set later. Works before and after a framework is imported; twice is once.
+
+    Raises:
+        FrameworkNotFoundError: a framework named here is not installed.
+    """
+    _check(names)
+    start_contained(names, tracer_provider, meter_provider, settings)
+
+
+def _check(names: tuple[str, ...]) -> None:
+    for adapter in ADAPTERS:
+        if adapter.name in names and installed_version(adapter) is None:
+            raise FrameworkNotFoundError(
+                f"toolspan.instrument({adapter.name!r}): the distribution {adapter.distribution} "
+                f"is not installed; pip install 'toolspan[{adapter.name}]'"
+            )
+
+
+@contained
+def start_contained(
+    names: tuple[str, ...] = (),
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Start; whatever fails in us ends here."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        LOGGER.info("OTEL_SDK_DISABLED is true: toolspan stays off")
+        return
+    INSTALLATION.start(names, tracer_provider, meter_provider, settings or read_settings())
+
+
+@contained
+def uninstrument() -> None:
+    """Take out exactly our layers, also below somebody's later patch; then nothing is traced."""
+    INSTALLATION.stop()
+
+
+def stats() -> ToolStatistics:
+    """The statistics of this process: exact counts for each tool, quantiles within 0.55 %."""
+    return INSTALLATION.statistics
+
+
+class ToolspanInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no types
+    """The entry point of `opentelemetry-instrument`: loading and running it never raises."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """None: each framework is looked for by itself, and silence is the answer to absence."""
+        return ()
+
+    def _instrument(self, **options: Any) -> None:
+        start_contained(
+            (), options.get("tracer_provider"), options.get("meter_provider"), None
+        )
+
+    def _uninstrument(self, **_options: Any) -> None:
+        uninstrument()
+
+

@@ -1,0 +1,35 @@
+"""The life of one traced call, and of one run: written once, for every framework."""
+
+from toolspan.lifecycle.actor import wrapper_for
+from toolspan.lifecycle.call import LiveCall, Merged, begin_call, current_call
+from toolspan.lifecycle.drivers import driver_for
+from toolspan.lifecycle.run import LiveRun, begin_run
+from toolspan.lifecycle.tracing import (
+    CALL,
+    RUN,
+    TRACING,
+    UNTRACED,
+    VERSION,
+    Listener,
+    drain,
+    undecided,
+)
+
+__all__ = [
+    "CALL",
+    "RUN",
+    "TRACING",
+    "UNTRACED",
+    "VERSION",
+    "Listener",
+    "LiveCall",
+    "LiveRun",
+    "Merged",
+    "begin_call",
+    "begin_run",
+    "current_call",
+    "drain",
+    "driver_for",
+    "undecided",
+    "wrapper_for",
+]

@@ -1,0 +1,218 @@
+"""What the core does for each word of an adapter: the wrapper that is placed at its path."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as otel
+from opentelemetry import propagate
+
+from toolspan.containment import contained
+from toolspan.hooks import (
+    Decision,
+    Enrich,
+    Hook,
+    Invocation,
+    Mute,
+    Propagate,
+    Refusal,
+    Run,
+    Witness,
+)
+from toolspan.lifecycle.call import begin_call, current_call
+from toolspan.lifecycle.drivers import driver_for
+from toolspan.lifecycle.run import begin_run
+from toolspan.lifecycle.span_doors import Adopting, Muted
+from toolspan.lifecycle.tracing import TRACING, suppressed, undecided
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from toolspan.hooks import Adapter, Target
+    from toolspan.lifecycle.call import LiveCall
+
+    Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def wrapper_for(adapter: Adapter, word: Any, target: Target) -> Wrapper:
+    """The wrapper that acts for `word` around the function of `target`."""
+    return _ACTIONS[type(word)](adapter, word, target)
+
+
+def _hook(_adapter: Adapter, hook: Hook, target: Target) -> Wrapper:
+    @contained
+    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+        if not TRACING.active or suppressed(otel.get_current()):
+            return None
+        call = hook.read(Invocation(instance, args, kwargs, target.parameters))
+        return None if call is None else begin_call(call, hook)
+
+    return driver_for(target.function)(opener)
+
+
+def _run(_adapter: Adapter, word: Run, target: Target) -> Wrapper:
+    @contained
+    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+        if not TRACING.active or suppressed(otel.get_current()):
+            return None
+        facts = word.read(Invocation(instance, args, kwargs, target.parameters))
+        return None if facts is None else begin_run(facts, word)
+
+    return driver_for(target.function)(opener)
+
+
+def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
+    @contained
+    def decide(_instance: Any, _args: Any, _kwargs: Any, _value: Any) -> None:
+        life = undecided()
+        if life is not None and life.word is decision.word:
+            life.decide()
+
+    return _afterwards(target, decide)
+
+
+def _refusal(_adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
+    @contained
+    def note(instance: Any, args: Any, kwargs: Any, value: Any) -> None:
+        if not TRACING.active:
+            return
+        found = refusal.read(Invocation(instance, args, kwargs, target.parameters), value)
+        if found is None:
+            return
+        live = begin_call(found[0])
+        if live is not None:
+            live.over(found[1])
+
+    return _afterwards(target, note)
+
+
+def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
+    @contained
+    def tell(instance: Any, args: Any, kwargs: Any, seen: Any) -> None:
+        live = _call_of(adapter)
+        if live is None:
+            return
+        told = witness.read(Invocation(instance, args, kwargs, target.parameters), seen)
+        if told is not None:
+            live.tell(told)
+
+    if witness.when == "after":
+        return _afterwards(target, tell)
+    if witness.when == "raised":
+        return _when_raised(target, tell)
+
+    def before(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        tell(instance, args, kwargs, None)
+        return wrapped(*args, **kwargs)
+
+    return before
+
+
+def _enrich(_adapter: Adapter, word: Enrich, target: Target) -> Wrapper:
+    @contained
+    def around(instance: Any, args: Any, kwargs: Any, manager: Any) -> Any:
+        life = undecided()
+        if life is None or not word.when(Invocation(instance, args, kwargs, target.parameters)):
+            return None
+        return Adopting(manager, life)
+
+    def enriched(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        manager = wrapped(*args, **kwargs)
+        return around(instance, args, kwargs, manager) or manager
+
+    return enriched
+
+
+def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
+    @contained
+    def instead(instance: Any, args: Any, kwargs: Any) -> Any:
+        live = _call_of(adapter)
+        invocation = Invocation(instance, args, kwargs, target.parameters)
+        if live is None or not word.when(invocation):
+            return None
+        live.enrich(word.attributes(invocation))
+        return Muted(live)
+
+    def muted(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return instead(instance, args, kwargs) or wrapped(*args, **kwargs)
+
+    return muted
+
+
+def _propagate(adapter: Adapter, word: Propagate, target: Target) -> Wrapper:
+    @contained
+    def rewritten(instance: Any, args: Any, kwargs: Any) -> Any:
+        if _call_of(adapter) is None:
+            return None
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier)
+        return word.inject(Invocation(instance, args, kwargs, target.parameters), carrier)
+
+    def send(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        args, kwargs = rewritten(instance, args, kwargs) or (args, kwargs)
+        return wrapped(*args, **kwargs)
+
+    return send
+
+
+_ACTIONS: Final[dict[type, Callable[[Adapter, Any, Target], Wrapper]]] = {
+    Hook: _hook,
+    Run: _run,
+    Decision: _decision,
+    Refusal: _refusal,
+    Witness: _witness,
+    Enrich: _enrich,
+    Mute: _mute,
+    Propagate: _propagate,
+}
+
+
+def _call_of(adapter: Adapter) -> LiveCall | None:
+    """The current call, where a hook of this adapter opened it or was merged into it."""
+    live = current_call()
+    if live is None or live.done or not TRACING.active:
+        return None
+    mine = any(word is live.hook or id(word) in live.merged for word in adapter.words)
+    return live if mine else None
+
+
+def _afterwards(target: Target, act: Callable[..., object]) -> Wrapper:
+    """Act on the value that the function returned, awaited where it is a coroutine's."""
+    if not inspect.iscoroutinefunction(target.function):
+
+        def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            value = wrapped(*args, **kwargs)
+            act(instance, args, kwargs, value)
+            return value
+
+        return call
+
+    async def awaited(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        value = await wrapped(*args, **kwargs)
+        act(instance, args, kwargs, value)
+        return value
+
+    return awaited
+
+
+def _when_raised(target: Target, act: Callable[..., object]) -> Wrapper:
+    if not inspect.iscoroutinefunction(target.function):
+
+        def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            try:
+                return wrapped(*args, **kwargs)
+            except BaseException as error:
+                act(instance, args, kwargs, error)
+                raise
+
+        return call
+
+    async def awaited(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return await wrapped(*args, **kwargs)
+        except BaseException as error:
+            act(instance, args, kwargs, error)
+            raise
+
+    return awaited

@@ -1,0 +1,285 @@
+"""The life of one traced call: whose span it is, how it began, how it ended."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+from opentelemetry import propagate, trace
+from opentelemetry.trace import Link
+
+from toolspan.containment import contained
+from toolspan.content import size_of
+from toolspan.lifecycle.life import Life
+from toolspan.lifecycle.memory import Memory
+from toolspan.lifecycle.same import same_arguments
+from toolspan.lifecycle.tracing import (
+    CALL,
+    DEFERRED,
+    RUN,
+    SPAN,
+    TRACING,
+    UNDECIDED,
+    drain,
+    suppressed,
+)
+from toolspan.lifecycle.words import outcome_of_error
+from toolspan.neighbours import is_tool_span_of, scope_of
+from toolspan.spans import adopt_span, error_type, open_span, write_end
+from toolspan.toolcall import Outcome
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanContext
+
+    from toolspan.hooks import Hook
+    from toolspan.toolcall import AttributeValue, ToolCall
+
+#: (call id, tool, conversation or trace) -> the tries seen so far and the last one's span.
+_TRIES: Memory[tuple[str, str, object], tuple[int, SpanContext | None]] = Memory(4_096)
+
+
+class LiveCall(Life):
+    """One call between its beginning and its end."""
+
+    __slots__ = ("_key", "_links", "call", "hook", "merged", "parent", "told", "written")
+
+    def __init__(self, call: ToolCall, hook: Hook | None, parent: LiveCall | None) -> None:
+        super().__init__()
+        self.call = call
+        self.hook = hook
+        self.parent = parent
+        #: What an inner function or layer saw of this call's end.
+        self.told: Outcome | None = None
+        #: The layers of other adapters that found this very call below their own door.
+        self.merged: set[int] = set()
+        self.written = False
+        self._key: tuple[str, str, object] | None = None
+        self._links: list[Link] = []
+
+    @property
+    def word(self) -> Hook | None:
+        """The word that opened this life."""
+        return self.hook
+
+    # -- the beginning -----------------------------------------------------------------------
+
+    def begin(self, current: Context) -> None:
+        """Enter the call, and adopt or open its span now or when its hook says so."""
+        if not self.call.started:
+            self.call.started = time.time_ns()
+        if self.call.id is not None:
+            self._count_try(self.call.id, current)
+        if self.hook is not None and self.hook.decide:
+            self.undecided = True
+            self.enter(otel.Context({**current, CALL: self, UNDECIDED: self}))
+        else:
+            neighbour = current.get(SPAN)
+            if neighbour is not None and self._is_of_this_call(neighbour):
+                self.adopt(neighbour)
+            else:
+                self._open(current)
+            self.enter(otel.Context({**current, CALL: self, **self._current_span()}))
+        for listener in TRACING.listeners:
+            listener.started(self.call)
+
+    def _current_span(self) -> dict[str, object]:
+        return {} if self.span is None else {SPAN: self.span}
+
+    def _is_of_this_call(self, span: Any) -> bool:
+        if self.parent is not None and self.parent.span is span:
+            return False
+        return is_tool_span_of(span, self.call.name)
+
+    def decide(self) -> None:
+        """Adopt the neighbour's span that began inside, or open one; once."""
+        if not self.undecided:
+            return
+        self.undecided = False
+        if self.noticed:
+            self.adopt(self.noticed[0])
+        else:
+            self._open(otel.get_current())
+        if self.span is not None:
+            self.enter(otel.Context({**otel.get_current(), SPAN: self.span}))
+
+    def adopt(self, span: Span) -> None:
+        """Let this call be told on somebody else's span."""
+        TRACING.counts["adopted"] += 1
+        self.span = span
+        self.call.owner = scope_of(span)
+        adopt_span(span, self.call, TRACING.settings)
+        for link in self._links:
+            span.add_link(link.context)
+
+    def _open(self, context: Context) -> None:
+        tracer = TRACING.tracer or TRACING.bind()
+        if tracer is None:
+            return
+        if self.call.carrier is not None:
+            context = self._remote(context)
+        TRACING.counts["opened"] += 1
+        self.span = open_span(tracer, self.call, context, TRACING.settings, self._links)
+        if self._key is not None:
+            _TRIES.put(self._key, (self.call.attempt, self.span.get_span_context()))
+
+    def _remote(self, context: Context) -> Context:
+        """The caller's context out of the message; what is ambient here becomes a link."""
+        ambient = trace.get_current_span(context).get_span_context()
+        remote = propagate.extract(self.call.carrier or {}, context)
+        caller = trace.get_current_span(remote).get_span_context()
+        if ambient.is_valid and caller.is_valid and ambient.trace_id != caller.trace_id:
+            self._links.append(Link(ambient))
+        return remote
+
+    def _count_try(self, id_: str, current: Context) -> None:
+        around = trace.get_current_span(current).get_span_context()
+        place = self.call.conversation or (around.trace_id if around.is_valid else None)
+        self._key = (id_, self.call.name, place)
+        earlier = _TRIES.get(self._key)
+        if earlier is not None:
+            self.call.attempt = earlier[0] + 1
+            if earlier[1] is not None:
+                self._links.append(Link(earlier[1]))
+        _TRIES.put(self._key, (self.call.attempt, None))
+
+    # -- other layers of the same call -------------------------------------------------------
+
+    def takes(self, call: ToolCall, hook: Hook) -> bool:
+        """Whether `call`, seen by another layer below, is this very call."""
+        if hook is self.hook or id(hook) in self.merged or call.name != self.call.name:
+            return False
+        mine, theirs = self.call.arguments, call.arguments
+        if mine is not None and theirs is not None and not same_arguments(mine, theirs):
+            return False
+        TRACING.counts["merged"] += 1
+        self.merged.add(id(hook))
+        self.enrich(call.attributes)
+        return True
+
+    def enrich(self, attributes: Any) -> None:
+        """Add what another layer knows."""
+        if attributes and self.span is not None and self.span.is_recording():
+            self.span.set_attributes(attributes)
+
+    def tell(self, outcome: Outcome) -> None:
+        """An inner function saw how this call ends; the first to say so of an error is right."""
+        told = self.told
+        if told is None or told.exception is not outcome.exception or told.exception is None:
+            self.told = outcome
+        if self.call.owner is not None and not self.undecided:
+            self._write(self._settled(_copy(outcome)))
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def outcome_of(self, value: Any) -> Outcome:
+        """What the returned value means, by the adapter's reading."""
+        return Outcome(value) if self.hook is None else self.hook.outcome(value)
+
+    def outcome_of_error(self, error: BaseException) -> Outcome:
+        """What the exception means, by the adapter's reading first."""
+        return outcome_of_error(error, None if self.hook is None else self.hook.raised)
+
+    def finish(self, outcome: Outcome, duration: int) -> None:
+        """Write the end, end the span if it is ours, tell the listeners."""
+        if self.undecided:
+            self.undecided = False
+            self._open(otel.get_current())
+        outcome = self._settled(outcome)
+        try:
+            self._write(outcome)
+        finally:
+            if self.span is not None and self.call.owner is None:
+                self.span.end(self.call.started + duration)
+            for listener in TRACING.listeners:
+                listener.finished(self.call, outcome, duration)
+
+    def _settled(self, outcome: Outcome) -> Outcome:
+        told = self.told
+        if told is not None:
+            _merge(outcome, told)
+        if outcome.failed and outcome.type is None:
+            outcome.type = error_type(outcome)
+        if outcome.size is None and outcome.result is not None:
+            outcome.size = size_of(outcome.result)
+        return outcome
+
+    def _write(self, outcome: Outcome) -> None:
+        if self.span is not None and not self.written:
+            self.written = self.call.owner is not None
+            write_end(self.span, self.call, outcome, TRACING.settings)
+
+
+class Merged:
+    """An inner layer of a call that has its span already: it only hands its outcome outward."""
+
+    __slots__ = ("_hook", "outer")
+
+    def __init__(self, outer: LiveCall, hook: Hook) -> None:
+        self.outer = outer
+        self._hook = hook
+
+    @contained
+    def ended(self, value: Any) -> None:
+        """The inner layer returned."""
+        self.outer.tell(self._hook.outcome(value))
+
+    @contained
+    def raised(self, error: BaseException) -> None:
+        """The inner layer raised; the outer one may swallow it."""
+        self.outer.tell(outcome_of_error(error, self._hook.raised))
+
+    def over(self, outcome: Outcome, *, collected: bool = False) -> None:
+        """The inner layer was dropped; the outer one ends the call."""
+
+    def mark(self) -> None:
+        """Nothing was entered."""
+
+    pause = resume = mark
+    done = True
+
+
+def begin_call(call: ToolCall, hook: Hook | None = None) -> LiveCall | Merged | None:
+    """Begin a call in the current context; None where nobody wants to know."""
+    if DEFERRED:
+        drain()
+    current = otel.get_current()
+    if suppressed(current):
+        return None
+    outer: Any = current.get(CALL)
+    if outer is not None and hook is not None and hook.inside and outer.takes(call, hook):
+        return Merged(outer, hook)
+    scope: Any = current.get(RUN)
+    if scope is not None:
+        scope.inform(call)
+    live = LiveCall(call, hook, outer)
+    live.begin(current)
+    return live
+
+
+def _merge(outcome: Outcome, told: Outcome) -> None:
+    """What an inner function saw completes what the outer one returned or raised."""
+    if outcome.result is None:
+        outcome.result = told.result
+    if told.attributes:
+        outcome.attributes = {**told.attributes, **(outcome.attributes or {})}
+    if told.error is None or outcome.error in ("interrupted", "cancelled"):
+        return
+    if outcome.exception is None or outcome.exception is told.exception:
+        outcome.error = told.error
+        outcome.exception = outcome.exception or told.exception
+        outcome.type = outcome.type or told.type
+
+
+def _copy(outcome: Outcome) -> Outcome:
+    return Outcome(
+        outcome.result, outcome.error, outcome.message, outcome.type, outcome.exception,
+        outcome.attributes,
+    )
+
+
+def current_call() -> LiveCall | None:
+    """The call around the current code."""
+    live: Any = otel.get_current().get(CALL)
+    return live

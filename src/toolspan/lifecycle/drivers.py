@@ -1,0 +1,256 @@
+"""Run a host's function inside a life: written once for sync, async, generator, async generator.
+
+Host code runs outside all containment; only opening, pausing and ending a life are contained.
+The host's own generator or coroutine is made at the call, as it is without us, and stepped by
+ours; each step attaches and detaches, and no context stays attached across a yield.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from toolspan.toolcall import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+
+    from toolspan.lifecycle.call import LiveCall, Merged
+    from toolspan.lifecycle.run import LiveRun
+
+    AnyLife = LiveCall | Merged | LiveRun
+    Opener = Callable[[Any, tuple[Any, ...], dict[str, Any]], AnyLife | None]
+    Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class _Nobody:
+    """Stands for the life of a call that is not traced."""
+
+    done = True
+
+    def ended(self, value: Any) -> None:
+        pass
+
+    raised = ended
+
+    def over(self, outcome: Outcome, *, collected: bool = False) -> None:
+        pass
+
+    def mark(self) -> None:
+        pass
+
+    pause = resume = mark
+
+
+_NOBODY = _Nobody()
+
+
+class _Holder:
+    """Ties a life to the host's coroutine or generator, and ends it if both are just dropped."""
+
+    __slots__ = ("_inner", "life", "stepper")
+
+    def __init__(self, inner: Any) -> None:
+        self.life: Any = None
+        self.stepper: Callable[[], object] = lambda: None
+        self._inner = inner
+
+    def open(self, opener: Opener, instance: Any, args: Any, kwargs: Any) -> Any:
+        self.life = opener(instance, args, kwargs) or _NOBODY
+        return self.life
+
+    def watch(self, stepper: Any) -> Any:
+        # A reference with a callback is cleared before a finalizer runs: when it is dead while
+        # the stepper is closed, the garbage collector closes it and may hold any lock.
+        self.stepper = weakref.ref(stepper, _forget)
+        stepper.__name__ = getattr(self._inner, "__name__", stepper.__name__)
+        stepper.__qualname__ = getattr(self._inner, "__qualname__", stepper.__qualname__)
+        return stepper
+
+    def collected(self) -> bool:
+        return self.stepper() is None
+
+    def __del__(self) -> None:
+        if self.life is None:
+            if type(self._inner) is CoroutineType:
+                self._inner.close()  # never awaited: the one warning about it is our stepper's
+        elif not self.life.done:
+            self.life.over(_broken_off(), collected=True)
+
+
+def _forget(_reference: object) -> None:
+    pass
+
+
+def _broken_off() -> Outcome:
+    return Outcome(complete=False)
+
+
+def driver_for(function: Any) -> Callable[[Opener], Wrapper]:
+    """The driver that fits the kind of `function`, which is read once."""
+    inner = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    if not inspect.isroutine(inner) and not inspect.isclass(inner):
+        inner = getattr(type(inner), "__call__", inner)
+    if inspect.isasyncgenfunction(inner):
+        return _async_generator
+    if inspect.iscoroutinefunction(inner):
+        return _coroutine
+    if inspect.isgeneratorfunction(inner):
+        return _generator
+    return _function
+
+
+def _function(opener: Opener) -> Wrapper:
+    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        life = opener(instance, args, kwargs)
+        if life is None:
+            return wrapped(*args, **kwargs)
+        try:
+            value = wrapped(*args, **kwargs)
+        except BaseException as error:
+            life.raised(error)
+            raise
+        if type(value) is CoroutineType:
+            life.pause()
+            return _resumed(life, value)
+        life.ended(value)
+        return value
+
+    return call
+
+
+def _coroutine(opener: Opener) -> Wrapper:
+    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inner = wrapped(*args, **kwargs)
+        holder = _Holder(inner)
+        return holder.watch(_awaited(holder, opener, inner, instance, args, kwargs))
+
+    return call
+
+
+def _resumed(life: AnyLife, inner: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+    """Await the coroutine that a plain function returned, in the life of that function."""
+
+    def reopen(_instance: Any, _args: Any, _kwargs: Any) -> AnyLife:
+        life.resume()
+        return life
+
+    holder = _Holder(inner)
+    return holder.watch(_awaited(holder, reopen, inner, None, (), {}))  # type: ignore[no-any-return]  # the same object
+
+
+async def _awaited(
+    holder: _Holder, opener: Opener, inner: Any, instance: Any, args: Any, kwargs: Any
+) -> Any:
+    life = holder.open(opener, instance, args, kwargs)
+    life.mark()
+    try:
+        value = await inner
+    except GeneratorExit:
+        life.over(Outcome(error="cancelled"), collected=True)
+        raise
+    except BaseException as error:
+        life.raised(error)
+        raise
+    life.ended(value)
+    return value
+
+
+def _generator(opener: Opener) -> Wrapper:
+    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inner = wrapped(*args, **kwargs)
+        holder = _Holder(inner)
+        return holder.watch(_stepped(holder, opener, inner, instance, args, kwargs))
+
+    return call
+
+
+def _stepped(
+    holder: _Holder, opener: Opener, inner: Any, instance: Any, args: Any, kwargs: Any
+) -> Generator[Any, Any, Any]:
+    life = holder.open(opener, instance, args, kwargs)
+    step, value = inner.send, None
+    while True:
+        try:
+            item = step(value)
+        except StopIteration as stop:
+            life.ended(stop.value)
+            return stop.value
+        except BaseException as error:
+            life.raised(error)
+            raise
+        life.pause()
+        try:
+            value = yield item
+            step = inner.send
+        except GeneratorExit:
+            life.resume()
+            _close(life, inner)
+            life.over(_broken_off(), collected=holder.collected())
+            raise
+        except BaseException as error:  # noqa: BLE001  # thrown in by the consumer, for the body
+            step, value = inner.throw, error
+        life.resume()
+
+
+def _close(life: AnyLife, inner: Any) -> None:
+    try:
+        inner.close()
+    except BaseException as error:
+        life.raised(error)
+        raise
+
+
+def _async_generator(opener: Opener) -> Wrapper:
+    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inner = wrapped(*args, **kwargs)
+        holder = _Holder(inner)
+        return holder.watch(_async_stepped(holder, opener, inner, instance, args, kwargs))
+
+    return call
+
+
+async def _async_stepped(
+    holder: _Holder, opener: Opener, inner: Any, instance: Any, args: Any, kwargs: Any
+) -> AsyncGenerator[Any, Any]:
+    life = holder.open(opener, instance, args, kwargs)
+    life.mark()
+    step, value = inner.asend, None
+    while True:
+        try:
+            item = await step(value)
+        except StopAsyncIteration:
+            life.ended(None)
+            return
+        except GeneratorExit:
+            life.over(_broken_off(), collected=True)
+            raise
+        except BaseException as error:
+            life.raised(error)
+            raise
+        life.pause()
+        try:
+            value = yield item
+            step = inner.asend
+        except GeneratorExit:
+            life.resume()
+            await _aclose(life, inner)
+            life.over(_broken_off(), collected=holder.collected())
+            raise
+        except BaseException as error:  # noqa: BLE001  # thrown in by the consumer, for the body
+            step, value = inner.athrow, error
+        life.resume()
+        life.mark()
+
+
+async def _aclose(life: AnyLife, inner: Any) -> None:
+    try:
+        await inner.aclose()
+    except BaseException as error:
+        life.raised(error)
+        raise

@@ -1,0 +1,141 @@
+"""What a traced call and a traced run share: their place in the current context, and their end."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+
+from toolspan.containment import contained
+from toolspan.lifecycle.tracing import DEFERRED
+from toolspan.toolcall import Outcome
+
+if TYPE_CHECKING:
+    from contextvars import Token
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+#: Probes whether code still runs in the context in which a life was entered.
+_HERE: ContextVar[object] = ContextVar("toolspan-here", default=None)
+
+
+class Life:
+    """From open to close: attached while its code runs, detached across every yield.
+
+    Invariant: what `enter` or `resume` attached is detached in the same context, or not at all.
+    """
+
+    __slots__ = ("_clock", "_here", "_token", "context", "done", "noticed", "span", "undecided")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.undecided = False
+        self.noticed: list[Span] = []
+        self.span: Span | None = None
+        self.context: Context | None = None
+        self._here: Token[object] | None = None
+        self._token: Any = None
+        self._clock = perf_counter_ns()
+
+    def enter(self, context: Context) -> None:
+        """Make `context` current until `_leave` or `pause`."""
+        token = otel.attach(context)
+        if self._token is None:
+            self._token = token
+
+    def mark(self) -> None:
+        """Remember where this is: a coroutine may be closed elsewhere."""
+        self._here = _HERE.set(self)
+
+    def _leave(self) -> None:
+        token, self._token = self._token, None
+        here, self._here = self._here, None
+        if here is not None:
+            try:
+                _HERE.reset(here)
+            except (ValueError, RuntimeError):
+                return  # closed in another context: there is nothing to restore here
+        if token is not None:
+            otel.detach(token)
+
+    @contained
+    def pause(self) -> None:
+        """Give a stream's consumer its own context back; keep the body's for its next step."""
+        self.context = otel.get_current()
+        self._leave()
+
+    @contained
+    def resume(self) -> None:
+        """Make the body's context current for one more step."""
+        if self.context is not None:
+            self.enter(self.context)
+
+    def notice(self, span: Span) -> None:
+        """A neighbour's span began inside, before it was decided whose call this is."""
+        self.noticed.append(span)
+
+    @contained
+    def ended(self, value: Any) -> None:
+        """The code returned `value`."""
+        duration = perf_counter_ns() - self._clock
+        outcome = None
+        try:
+            self._leave()
+            outcome = self.outcome_of(value)
+        finally:
+            self._finish_once(outcome, duration)
+
+    @contained
+    def raised(self, error: BaseException) -> None:
+        """The code raised `error`."""
+        duration = perf_counter_ns() - self._clock
+        outcome = None
+        try:
+            self._leave()
+            outcome = self.outcome_of_error(error)
+        finally:
+            self._finish_once(outcome or Outcome(error="error", exception=error), duration)
+
+    @contained
+    def over(self, outcome: Outcome, *, collected: bool = False) -> None:
+        """The code is over and its outcome known; the collector may hold any lock."""
+        duration = perf_counter_ns() - self._clock
+        try:
+            self._leave()
+        finally:
+            if collected:
+                DEFERRED.append(lambda: self._finish_once(outcome, duration))
+            else:
+                self._finish_once(outcome, duration)
+
+    @contained
+    def recorded(self, outcome: Outcome, duration: int) -> None:
+        """The code was over before this life began; `duration` in nanoseconds."""
+        try:
+            self._leave()
+        finally:
+            self._finish_once(outcome, duration)
+
+    def _finish_once(self, outcome: Outcome | None, duration: int) -> None:
+        if not self.done:
+            self.done = True
+            self.finish(outcome or Outcome(), duration)
+
+    def decide(self) -> None:
+        """Adopt what was noticed, or open a span of our own."""
+        raise NotImplementedError
+
+    def finish(self, outcome: Outcome, duration: int) -> None:
+        """Close the span and tell everybody; called once."""
+        raise NotImplementedError
+
+    def outcome_of(self, value: Any) -> Outcome:
+        """What the value means that the code returned."""
+        raise NotImplementedError
+
+    def outcome_of_error(self, error: BaseException) -> Outcome:
+        """What the exception means that the code raised."""
+        raise NotImplementedError

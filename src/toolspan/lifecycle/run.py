@@ -1,0 +1,148 @@
+"""The life of one agent run: one INTERNAL span, and what every tool span below it inherits.
+
+Source: OpenTelemetry GenAI conventions, invoke_agent and invoke_workflow spans.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+from opentelemetry.trace import INVALID_SPAN, Link, SpanKind, Status, StatusCode
+
+from toolspan import semconv
+from toolspan.lifecycle.life import Life
+from toolspan.lifecycle.memory import Memory
+from toolspan.lifecycle.tracing import RUN, SPAN, TRACING, UNDECIDED, drain
+from toolspan.lifecycle.words import outcome_of_error
+from toolspan.neighbours import is_run_span
+from toolspan.spans import error_type
+from toolspan.toolcall import Outcome, clean
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
+
+    from toolspan.hooks import Run, RunFacts
+    from toolspan.toolcall import AttributeValue, ToolCall
+
+#: Conversation -> the span of its last run, for the link of a resumed one.
+_LAST: Memory[str, SpanContext] = Memory(1_024)
+
+
+class Scope:
+    """What a run tells the calls below it; a run inside a run adds to it."""
+
+    __slots__ = ("agent", "attributes", "conversation")
+
+    def __init__(self, facts: RunFacts, outer: Scope | None) -> None:
+        inherited = outer.attributes if outer is not None else {}
+        self.agent = facts.agent or (outer.agent if outer is not None else None)
+        self.conversation = facts.conversation or (outer.conversation if outer else None)
+        self.attributes: dict[str, AttributeValue] = {**inherited, **(facts.attributes or {})}
+        if facts.workflow is not None:
+            self.attributes[semconv.WORKFLOW_NAME] = facts.workflow
+
+    def inform(self, call: ToolCall) -> None:
+        """Fill in what the call does not know itself."""
+        if call.agent is None:
+            call.agent = self.agent
+        if call.conversation is None:
+            call.conversation = self.conversation
+        if self.attributes:
+            call.attributes = {**self.attributes, **(call.attributes or {})}
+
+
+class LiveRun(Life):
+    """One run of an agent, from its first step to its end."""
+
+    __slots__ = ("_facts", "_scope", "word")
+
+    def __init__(self, facts: RunFacts, scope: Scope, word: Run | None) -> None:
+        super().__init__()
+        self._facts = facts
+        self._scope = scope
+        self.word = word
+
+    def decide(self) -> None:
+        """Open the run's span, unless a neighbour's began inside."""
+        if not self.undecided:
+            return
+        self.undecided = False
+        if not self.noticed:
+            self.open(otel.get_current())
+
+    def open(self, context: Context) -> None:
+        """Start the run's span and make it current."""
+        tracer = TRACING.tracer or TRACING.bind()
+        if tracer is None:
+            return
+        self.span = tracer.start_span(
+            self._name(), context, SpanKind.INTERNAL, self._attributes(), self._links(), time.time_ns()
+        )
+        if self._facts.conversation is not None:
+            _LAST.put(self._facts.conversation, self.span.get_span_context())
+        self.enter(otel.Context({**context, SPAN: self.span}))
+
+    def _name(self) -> str:
+        facts = self._facts
+        if facts.workflow is not None:
+            return f"{semconv.INVOKE_WORKFLOW} {clean(facts.workflow)}"
+        return f"{semconv.INVOKE_AGENT} {clean(facts.agent or facts.name)}"
+
+    def _attributes(self) -> dict[str, AttributeValue]:
+        workflow = self._facts.workflow is not None
+        attributes: dict[str, AttributeValue] = {
+            **self._scope.attributes,
+            semconv.OPERATION: semconv.INVOKE_WORKFLOW if workflow else semconv.INVOKE_AGENT,
+        }
+        if self._scope.agent is not None and not workflow:
+            attributes[semconv.AGENT_NAME] = self._scope.agent
+        if self._scope.conversation is not None:
+            attributes[semconv.CONVERSATION_ID] = self._scope.conversation
+        return attributes
+
+    def _links(self) -> list[Link]:
+        conversation = self._facts.conversation
+        if not self._facts.resumes or conversation is None:
+            return []
+        earlier = _LAST.get(conversation)
+        return [] if earlier is None else [Link(earlier)]
+
+    def outcome_of(self, value: Any) -> Outcome:  # noqa: ARG002  # the interface of a life
+        """A run that returned is over; its value is not a tool's result."""
+        return Outcome()
+
+    def outcome_of_error(self, error: BaseException) -> Outcome:
+        """What ended the run."""
+        return outcome_of_error(error, None if self.word is None else self.word.raised)
+
+    def finish(self, outcome: Outcome, duration: int) -> None:  # noqa: ARG002  # a run is not measured
+        """End the run's span."""
+        if self.span is None:
+            return
+        try:
+            if outcome.failed:
+                self.span.set_attribute(semconv.ERROR_TYPE, outcome.type or error_type(outcome))
+                self.span.set_status(Status(StatusCode.ERROR))
+        finally:
+            self.span.end()
+
+
+def begin_run(facts: RunFacts, word: Run | None = None) -> LiveRun:
+    """Enter a run: its facts at once, its span now or when `word` says it is decided."""
+    drain()
+    current = otel.get_current()
+    scope = Scope(facts, current.get(RUN))  # type: ignore[arg-type]  # only scopes stand under this key
+    run = LiveRun(facts, scope, word)
+    inside: dict[str, object] = {**current, RUN: scope}
+    if is_run_span(current.get(SPAN, INVALID_SPAN)):  # type: ignore[arg-type]  # the API's own key
+        run.enter(otel.Context(inside))
+    elif word is not None and word.decide:
+        run.undecided = True
+        run.enter(otel.Context({**inside, UNDECIDED: run}))
+    else:
+        run.enter(otel.Context(inside))
+        run.open(otel.get_current())
+    return run

@@ -1,0 +1,133 @@
+"""The spans and context managers that a framework's own telemetry is handed instead of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, Status, StatusCode
+
+from toolspan import semconv
+from toolspan.containment import contained
+from toolspan.lifecycle.tracing import TRACING
+from toolspan.toolcall import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.trace import SpanContext
+
+    from toolspan.lifecycle.call import LiveCall
+
+
+class _Silent(Span):
+    """A span that takes attributes and neither texts nor an end."""
+
+    def end(self, end_time: int | None = None) -> None:
+        """Nothing: whoever opened the real one ends it."""
+
+    def add_event(self, *_: Any, **__: Any) -> None:
+        """Nothing: an event's attributes may be texts."""
+
+    def record_exception(self, *_: Any, **__: Any) -> None:
+        """Nothing: its message and stack are texts."""
+
+    def update_name(self, name: str) -> None:
+        """Nothing: the name is ours."""
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Take each attribute by itself."""
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+
+class Quiet(_Silent):
+    """The framework's own span, without the texts that content capture would need."""
+
+    def __init__(self, real: Span) -> None:
+        self._real = real
+
+    def get_span_context(self) -> SpanContext:
+        """The real span's."""
+        return self._real.get_span_context()
+
+    def is_recording(self) -> bool:
+        """As the real span."""
+        return self._real.is_recording()
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Hand it on."""
+        self._real.set_attribute(key, value)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:  # noqa: ARG002  # it is what is dropped
+        """Hand the code on and drop the description."""
+        code = status.status_code if isinstance(status, Status) else status
+        self._real.set_status(Status(code))
+
+
+class Echo(_Silent):
+    """An inert span whose attributes go to the call that is already ours."""
+
+    def __init__(self, live: LiveCall) -> None:
+        self._live = live
+
+    def get_span_context(self) -> SpanContext:
+        """Of no span at all."""
+        return INVALID_SPAN_CONTEXT
+
+    def is_recording(self) -> bool:
+        """It takes attributes."""
+        return True
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Give it to our span; what the error is called there, we say at the end."""
+        if key != semconv.ERROR_TYPE:
+            _enrich(self._live, {key: value})
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Nothing: the outcome says it."""
+
+
+@contained
+def _enrich(live: LiveCall, attributes: dict[str, Any]) -> None:
+    live.enrich(attributes)
+
+
+class Muted:
+    """Stands for the framework's context manager and makes nothing current."""
+
+    def __init__(self, live: LiveCall) -> None:
+        self._echo = Echo(live)
+
+    def __enter__(self) -> Span:
+        return self._echo
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class Adopting:
+    """The framework's context manager, whose span the undecided call adopts."""
+
+    def __init__(self, manager: Any, life: Any) -> None:
+        self._manager = manager
+        self._life = life
+
+    def __enter__(self) -> Any:
+        span = self._manager.__enter__()
+        return _adopted(self._life, span) or span
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> Any:
+        _told(self._life, error)
+        return self._manager.__exit__(kind, error, trace)
+
+
+@contained
+def _adopted(life: Any, span: Any) -> Any:
+    life.noticed.insert(0, span)
+    life.decide()
+    return None if TRACING.settings.capture else Quiet(span)
+
+
+@contained
+def _told(life: Any, error: BaseException | None) -> None:
+    life.tell(Outcome() if error is None else life.outcome_of_error(error))

@@ -1,0 +1,107 @@
+"""The state of instrumentation in this process: tracer, settings, listeners, deferred ends."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN, ProxyTracerProvider, set_span_in_context
+
+from toolspan import semconv
+from toolspan.containment import contained, say_once
+from toolspan.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Tracer, TracerProvider
+
+    from toolspan.toolcall import Outcome, ToolCall
+
+try:
+    VERSION: Final = version("toolspan")
+except PackageNotFoundError:  # run from a source tree that nobody installed
+    VERSION = "0"  # type: ignore[misc]  # one of two places
+
+#: The key under which the API keeps the current span, learned through its public door.
+SPAN: Final[str] = next(iter(set_span_in_context(INVALID_SPAN, otel.Context())))
+CALL: Final = otel.create_key("toolspan-call")
+RUN: Final = otel.create_key("toolspan-run")
+UNDECIDED: Final = otel.create_key("toolspan-undecided")
+UNTRACED: Final = otel.create_key("toolspan-untraced")
+_SUPPRESSED: Final = otel._SUPPRESS_INSTRUMENTATION_KEY  # noqa: SLF001  # the API offers no other door
+
+
+class Listener(Protocol):
+    """Whoever is told of every call that passes a hook."""
+
+    def started(self, call: ToolCall) -> None:
+        """The call is about to run."""
+
+    def finished(self, call: ToolCall, outcome: Outcome, duration: int) -> None:
+        """The call ended after `duration` nanoseconds."""
+
+
+class Tracing:
+    """What every call reads; written by `instrument()` and `uninstrument()` alone."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self.settings = Settings()
+        self.tracer: Tracer | None = None
+        self.listeners: tuple[Listener, ...] = ()
+        self.provider: TracerProvider | None = None
+        #: Spans opened and adopted, layers merged; as exact as `+=` is in threads.
+        self.counts = {"opened": 0, "adopted": 0, "merged": 0}
+        #: Called once with the provider that the first call finds.
+        self.on_provider: Callable[[Any], None] | None = None
+
+    def bind(self) -> Tracer | None:
+        """The tracer, as soon as there is a provider; None and one line of advice before."""
+        provider = self.provider or trace.get_tracer_provider()
+        if isinstance(provider, ProxyTracerProvider):
+            if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
+                say_once("no provider", NO_PROVIDER)
+            return None
+        self.provider = provider
+        if self.on_provider is not None:
+            self.on_provider(provider)
+        self.tracer = provider.get_tracer(semconv.SCOPE, VERSION, semconv.SCHEMA_URL)
+        return self.tracer
+
+
+NO_PROVIDER: Final = (
+    "toolspan: a tool was called and no tracer provider is set, so calls are counted but give no "
+    "spans. Set one, or call toolspan.configure(); for opentelemetry-instrument install "
+    "opentelemetry-distro"
+)
+TRACING: Final = Tracing()
+#: Ends that came from the garbage collector, which may hold any lock: done at the next chance.
+DEFERRED: Final[deque[Callable[[], None]]] = deque()
+
+
+def suppressed(context: Context) -> bool:
+    """Whether this context asks for no telemetry of tool calls."""
+    return UNTRACED in context or bool(context.get(_SUPPRESSED))
+
+
+@contained
+def drain() -> None:
+    """End the calls whose end the garbage collector brought."""
+    while DEFERRED:
+        try:
+            end = DEFERRED.popleft()
+        except IndexError:  # another thread took the last one
+            return
+        end()
+
+
+def undecided() -> Any:
+    """The call or run around the current code that may still adopt a neighbour's span."""
+    life = otel.get_current().get(UNDECIDED)
+    return life if life is not None and life.undecided else None  # type: ignore[attr-defined]  # only lives stand under this key

@@ -1,0 +1,92 @@
+"""Who else traces this very call? Their span is adopted, and ours is not opened.
+
+Source of the scope names and marks: the vendors' own spans, measured (docs/concepts.md).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from opentelemetry.sdk.trace import SpanProcessor
+
+from toolspan import semconv
+from toolspan.containment import contained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+#: Scope names (beginnings) of whoever traces agents and their tools.
+SCOPES: Final = (
+    "opentelemetry.instrumentation.genai.",
+    "opentelemetry.util.genai.",
+    "openinference.instrumentation.",
+    "openlit.instrumentation.",
+    "opentelemetry.instrumentation.langchain",
+    "opentelemetry.instrumentation.mcp",
+    "logfire.",
+    "mcp-python-sdk",
+)
+_RUNS: Final = frozenset({semconv.INVOKE_AGENT, semconv.INVOKE_WORKFLOW})
+
+
+class Undecided(Protocol):
+    """A call or a run that may still adopt the span of somebody else."""
+
+    def notice(self, span: Span) -> None:
+        """Take note of a neighbour's span that began inside."""
+
+
+class Watch(SpanProcessor):
+    """Shows each neighbour's span, as it starts, to the undecided call or run around it.
+
+    It reads the current context and not the parent that the span was given: callback-based
+    vendors pass parents of their own.
+    """
+
+    def __init__(self, undecided: Callable[[], Undecided | None]) -> None:
+        self._undecided = undecided
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  # the SDK's interface
+        """Tell the undecided call around `span`, if there is one."""
+        _tell(self._undecided, span)
+
+
+@contained
+def _tell(undecided: Callable[[], Undecided | None], span: Span) -> None:
+    waiting = undecided()
+    if waiting is not None and scope_of(span).startswith(SCOPES):
+        waiting.notice(span)
+
+
+def scope_of(span: Span) -> str:
+    """The instrumentation scope's name of an SDK span, else nothing."""
+    scope: Any = getattr(span, "instrumentation_scope", None)
+    return scope.name if scope is not None else ""
+
+
+def is_tool_span_of(span: Span, tool: str) -> bool:
+    """Whether a recording span is a known neighbour's span of a call of `tool`."""
+    if not scope_of(span).startswith(SCOPES) or not span.is_recording():
+        return False
+    known: Any = getattr(span, "attributes", None) or {}
+    marked = (
+        known.get(semconv.OPERATION) == semconv.EXECUTE_TOOL
+        or known.get("openinference.span.kind") == "TOOL"
+        or known.get("traceloop.span.kind") == "tool"
+    )
+    return marked and known.get(semconv.TOOL_NAME, known.get("tool.name", tool)) == tool
+
+
+def is_run_span(span: Span) -> bool:
+    """Whether a recording span is an agent's or a workflow's, ours or anybody's."""
+    if not span.is_recording():
+        return False
+    known: Any = getattr(span, "attributes", None) or {}
+    return (
+        known.get(semconv.OPERATION) in _RUNS
+        or known.get("openinference.span.kind") in {"AGENT", "CHAIN"}
+        or known.get("traceloop.span.kind") in {"agent", "workflow"}
+    )

@@ -1,0 +1,203 @@
+"""ToolCall and Outcome -> attributes of an `execute_tool` span; the only writer of attributes.
+
+Source: OpenTelemetry GenAI conventions (execute_tool, invoke_agent) and MCP conventions
+(CLIENT and SERVER spans); what they lack stands under `toolspan.*` (docs/attributes.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from toolspan import semconv
+from toolspan.content import Redactor, fingerprint, render, size_of
+from toolspan.toolcall import clean, type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, Span, Tracer
+
+    from toolspan.settings import Settings
+    from toolspan.toolcall import AttributeValue, Outcome, ToolCall
+
+DESCRIPTION_LIMIT: Final = 1_024
+_KINDS: Final = {
+    "internal": SpanKind.INTERNAL,
+    "client": SpanKind.CLIENT,
+    "server": SpanKind.SERVER,
+}
+_ERROR: Final = StatusCode.ERROR
+
+
+def open_span(
+    tracer: Tracer,
+    call: ToolCall,
+    context: Context,
+    settings: Settings,
+    links: Sequence[Link] = (),
+) -> Span:
+    """Start the span of `call` as a child of what is current in `context`."""
+    name = clean(call.name)
+    prefix = semconv.EXECUTE_TOOL if call.kind == "internal" else semconv.TOOLS_CALL
+    span = tracer.start_span(
+        f"{prefix} {name}",
+        context,
+        _KINDS[call.kind],
+        start_attributes(call, name, settings),
+        links,
+        call.started,
+    )
+    write_arguments(span, call, settings)
+    return span
+
+
+def start_attributes(call: ToolCall, name: str, settings: Settings) -> dict[str, AttributeValue]:
+    """Everything known before the tool runs, so that samplers see it."""
+    attributes: dict[str, AttributeValue] = {
+        semconv.OPERATION: semconv.EXECUTE_TOOL,
+        semconv.TOOL_NAME: name,
+        semconv.TOOL_TYPE: call.type,
+        semconv.TOOL_FINGERPRINT: _definition(name, call.description, call.parameters),
+    }
+    if call.description:
+        attributes[semconv.TOOL_DESCRIPTION] = _text(call.description)
+    _write_identity(attributes, call)
+    arguments = call.arguments
+    if arguments is not None:
+        if (mark := fingerprint(arguments, settings.fingerprint_key)) is not None:
+            attributes[semconv.ARGUMENTS_FINGERPRINT] = mark
+        if (size := size_of(arguments)) is not None:
+            attributes[semconv.ARGUMENTS_SIZE] = size
+    return attributes
+
+
+def _write_identity(attributes: dict[str, AttributeValue], call: ToolCall) -> None:
+    if call.id is not None:
+        attributes[semconv.CALL_ID] = call.id
+    if call.agent is not None:
+        attributes[semconv.AGENT_NAME] = call.agent
+    if call.conversation is not None:
+        attributes[semconv.CONVERSATION_ID] = call.conversation
+    if call.attempt > 1:
+        attributes[semconv.ATTEMPT] = call.attempt
+    if call.wait is not None:
+        attributes[semconv.WAIT] = call.wait
+    if call.attributes:
+        attributes.update(call.attributes)
+
+
+def adopt_span(span: Span, call: ToolCall, settings: Settings) -> None:
+    """Write onto another tracer's span of the same call what it does not say itself."""
+    if not span.is_recording():
+        return
+    known: Any = getattr(span, "attributes", None) or {}
+    name = clean(call.name)
+    for key, value in start_attributes(call, name, settings).items():
+        if known.get(key) is None:
+            span.set_attribute(key, value)
+    write_arguments(span, call, settings)
+
+
+def write_arguments(span: Span, call: ToolCall, settings: Settings) -> None:
+    """Render the arguments onto a span that records, where content may leave."""
+    if not captures(call, settings) or call.arguments is None or not span.is_recording():
+        return
+    limit = _least(settings.value_limit, settings.span_limit)
+    text = render(call.arguments, limit, redactor(settings))
+    span.set_attribute(semconv.CALL_ARGUMENTS, text.text)
+    if text.truncated:
+        span.set_attribute(semconv.ARGUMENTS_TRUNCATED, value=True)
+
+
+def write_end(span: Span, call: ToolCall, outcome: Outcome, settings: Settings) -> None:
+    """Write how the call ended; the span's owner ends it."""
+    if not span.is_recording():
+        return
+    failed = outcome.failed
+    attributes: dict[str, Any] = {}
+    if outcome.size is not None:
+        attributes[semconv.RESULT_SIZE] = outcome.size
+    _write_details(attributes, outcome)
+    if failed:
+        attributes[semconv.ERROR_TYPE] = outcome.type
+    if outcome.result is not None and captures(call, settings):
+        _write_result(attributes, outcome.result, span, settings)
+    if attributes:
+        attributes[semconv.OUTCOME] = outcome.word
+        span.set_attributes(attributes)
+    else:
+        span.set_attribute(semconv.OUTCOME, outcome.word)
+    if failed:
+        span.set_status(Status(_ERROR, _description(call, outcome, settings)))
+
+
+def _write_details(attributes: dict[str, Any], outcome: Outcome) -> None:
+    if outcome.attributes:
+        attributes.update(outcome.attributes)
+    if outcome.complete is False:
+        attributes[semconv.STREAM_COMPLETE] = False
+    if outcome.attempts is not None:
+        attributes[semconv.ATTEMPTS] = outcome.attempts
+    if outcome.cached:
+        attributes[semconv.CACHED] = True
+
+
+def _write_result(
+    attributes: dict[str, Any], result: object, span: Span, settings: Settings
+) -> None:
+    known: Any = getattr(span, "attributes", None) or {}
+    used = len(str(known.get(semconv.CALL_ARGUMENTS) or "").encode("utf-8", "replace"))
+    left = None if settings.span_limit is None else max(settings.span_limit - used, 64)
+    text = render(result, _least(settings.value_limit, left), redactor(settings))
+    attributes[semconv.CALL_RESULT] = text.text
+    if text.truncated:
+        attributes[semconv.RESULT_TRUNCATED] = True
+
+
+def _description(call: ToolCall, outcome: Outcome, settings: Settings) -> str | None:
+    if outcome.message is None or not captures(call, settings):
+        return None
+    return render(outcome.message, DESCRIPTION_LIMIT, redactor(settings)).text
+
+
+def captures(call: ToolCall, settings: Settings) -> bool:
+    """Whether the content of this call may be written."""
+    return settings.capture if call.capture is None else call.capture
+
+
+def error_type(outcome: Outcome) -> str:
+    """`error.type`: the exception's type, builtins bare, else the outcome's word."""
+    if outcome.exception is None:
+        return outcome.word
+    return type_name(type(outcome.exception))
+
+
+@lru_cache(maxsize=8)
+def redactor(settings: Settings) -> Redactor:
+    """The redaction rules of these settings, made once."""
+    return Redactor(settings.redact, settings.redactor)
+
+
+def _text(text: object) -> str:
+    """A description as it is, cut, and such that the encoder takes it."""
+    if type(text) is not str:
+        return type_name(type(text))
+    head = text[:DESCRIPTION_LIMIT]
+    return head if head.isascii() else head.encode("utf-8", "replace").decode()
+
+
+@lru_cache(maxsize=4096)
+def _definition(name: str, description: str | None, parameters: tuple[str, ...]) -> str:
+    """A hash of what the model was told of the tool, the same in every process."""
+    told = "\0".join((name, description or "", *parameters))
+    return hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _least(first: int | None, second: int | None) -> int | None:
+    limits = [limit for limit in (first, second) if limit is not None]
+    return min(limits) if limits else None

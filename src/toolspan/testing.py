@@ -1,0 +1,97 @@
+"""For users' own tests: `with recorded_tools() as calls`, and a pytest fixture of that name."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from toolspan.instrumentor import instrument, uninstrument
+from toolspan.lifecycle import TRACING, drain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from toolspan.toolcall import Outcome, ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """One call as it happened; arguments and result are the tool's own objects."""
+
+    name: str
+    arguments: Any
+    result: Any
+    #: `ok`, `error`, `denied`, ...: the same words as on the span.
+    outcome: str
+    error_type: str | None
+    agent: str | None
+    id: str | None
+    #: Seconds.
+    duration: float
+
+
+class RecordedCalls(list[RecordedCall]):
+    """The finished calls in the order of their ends."""
+
+    @property
+    def names(self) -> list[str]:
+        """The tools' names, in the order of their ends."""
+        return [call.name for call in self]
+
+    def started(self, call: ToolCall) -> None:
+        """Nothing: a call is recorded when it ends."""
+
+    def finished(self, call: ToolCall, outcome: Outcome, duration: int) -> None:
+        """Record the call."""
+        self.append(
+            RecordedCall(
+                name=call.name,
+                arguments=call.arguments,
+                result=outcome.result,
+                outcome=outcome.word,
+                error_type=outcome.type,
+                agent=call.agent,
+                id=call.id,
+                duration=duration / 1e9,
+            )
+        )
+
+
+@contextmanager
+def recorded_tools() -> Iterator[RecordedCalls]:
+    """Record every tool call of the block, instrumenting for as long as it lasts.
+
+    >>> import toolspan
+    >>> add = toolspan.tool(lambda a, b: a + b, name="add")
+    >>> with recorded_tools() as calls:
+    ...     add(1, 2)
+    3
+    >>> calls[0].name, calls[0].result, calls[0].outcome
+    ('add', 3, 'ok')
+    """
+    calls = RecordedCalls()
+    mine = not TRACING.active
+    if mine:
+        instrument()
+    TRACING.listeners = (*TRACING.listeners, calls)
+    try:
+        yield calls
+    finally:
+        drain()
+        TRACING.listeners = tuple(one for one in TRACING.listeners if one is not calls)
+        if mine:
+            uninstrument()
+
+
+try:
+    import pytest
+except ImportError:  # only the fixture needs it
+    pass
+else:
+
+    @pytest.fixture(name="recorded_tools")
+    def _recorded_tools() -> Iterator[RecordedCalls]:
+        """Every tool call of the test."""
+        with recorded_tools() as calls:
+            yield calls

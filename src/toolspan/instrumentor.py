@@ -124,16 +124,32 @@ class Installation:
 
 
 def _chosen(names: tuple[str, ...], disabled: frozenset[str]) -> list[Adapter]:
-    known = {adapter.name: adapter for adapter in ADAPTERS}
+    """The adapters that are wanted and installed; of one name, the one for the version here."""
+    known = dict.fromkeys(adapter.name for adapter in ADAPTERS)
     for name in {*names, *disabled} - set(known):
         LOGGER.warning("toolspan knows no framework %r; allowed: %s", name, ", ".join(known))
-    wanted = [known[name] for name in names or known if name in known and name not in disabled]
-    return [adapter for adapter in wanted if installed_version(adapter) is not None]
+    wanted = [name for name in names or known if name in known and name not in disabled]
+    found = (adapter_for(name) for name in wanted)
+    return [adapter for adapter in found if adapter is not None]
+
+
+def adapter_for(name: str) -> Adapter | None:
+    """The adapter of that name for the version installed here, None without one.
+
+    A version that nobody tested gets the newest adapter: whatever fits is placed.
+    """
+    found = None
+    for adapter in ADAPTERS:
+        if adapter.name == name and installed_version(adapter) is not None:
+            if tested(adapter):
+                return adapter
+            found = adapter
+    return found
 
 
 def tested(adapter: Adapter) -> bool:
     """Whether the version here is one that the adapter is tested with."""
-    from packaging.specifiers import SpecifierSet  # noqa: PLC0415  # only status() asks
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415  # costs nothing at import
 
     here = installed_version(adapter)
     return here is not None and SpecifierSet(adapter.versions).contains(here, prereleases=True)
@@ -170,7 +186,7 @@ def instrument(
 
 def _check(names: tuple[str, ...]) -> None:
     for adapter in ADAPTERS:
-        if adapter.name in names and installed_version(adapter) is None:
+        if adapter.name in names and adapter_for(adapter.name) is None:
             raise FrameworkNotFoundError(
                 f"toolspan.instrument({adapter.name!r}): the distribution {adapter.distribution} "
                 f"is not installed; pip install 'toolspan[{adapter.name}]'"

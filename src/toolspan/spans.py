@@ -61,11 +61,9 @@ def start_attributes(call: ToolCall, name: str, settings: Settings) -> dict[str,
     attributes: dict[str, AttributeValue] = {
         semconv.OPERATION: semconv.EXECUTE_TOOL,
         semconv.TOOL_NAME: name,
-        semconv.TOOL_TYPE: call.type,
-        semconv.TOOL_FINGERPRINT: _definition(name, call.description, call.parameters),
     }
-    if call.description:
-        attributes[semconv.TOOL_DESCRIPTION] = _text(call.description)
+    if call.kind == "internal":  # the MCP spans have no definition to tell of
+        _write_definition(attributes, call, name)
     _write_identity(attributes, call)
     arguments = call.arguments
     if arguments is not None:
@@ -74,6 +72,14 @@ def start_attributes(call: ToolCall, name: str, settings: Settings) -> dict[str,
         if (size := size_of(arguments)) is not None:
             attributes[semconv.ARGUMENTS_SIZE] = size
     return attributes
+
+
+def _write_definition(attributes: dict[str, AttributeValue], call: ToolCall, name: str) -> None:
+    attributes[semconv.TOOL_TYPE] = call.type
+    description = call.description
+    if description:
+        attributes[semconv.TOOL_DESCRIPTION] = _text(description)
+    attributes[semconv.TOOL_FINGERPRINT] = _definition(name, description, call.parameters)
 
 
 def _write_identity(attributes: dict[str, AttributeValue], call: ToolCall) -> None:

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from opentelemetry import trace
 
 from toolspan import containment
-from toolspan.adapters import ADAPTERS
 from toolspan.instrumentor import INSTALLATION, installed_version, tested
 from toolspan.lifecycle import TRACING, drain
 
@@ -70,10 +69,10 @@ def status() -> Status:
 
 def _frameworks() -> list[FrameworkStatus]:
     found = []
-    for adapter in ADAPTERS:
-        placement = INSTALLATION.placements.get(adapter.name)
+    for placement in INSTALLATION.placements.values():
+        adapter = placement.adapter
         here = installed_version(adapter)
-        if here is None or placement is None:
+        if here is None:
             continue
         placed = tuple(seat.path for seat in placement.seats)
         missing = tuple(placement.missing)

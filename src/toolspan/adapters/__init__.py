@@ -1,6 +1,8 @@
 """One file per framework; this is the one list of them."""
 
 from toolspan.adapters.langchain import ADAPTER as LANGCHAIN
-from toolspan.adapters.mcp import ADAPTER as MCP
+from toolspan.adapters.mcp_1 import ADAPTER as MCP_1
+from toolspan.adapters.mcp_2 import ADAPTER as MCP_2
 
-ADAPTERS = (LANGCHAIN, MCP)
+#: Two adapters of one name serve different versions; the installed one decides.
+ADAPTERS = (LANGCHAIN, MCP_1, MCP_2)

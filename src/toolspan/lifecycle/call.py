@@ -164,9 +164,8 @@ class LiveCall(Life):
             self.span.set_attributes(attributes)
 
     def tell(self, outcome: Outcome) -> None:
-        """An inner function saw how this call ends; the first to say so of an error is right."""
-        told = self.told
-        if told is None or told.exception is not outcome.exception or told.exception is None:
+        """An inner function saw how this call ends; the first that saw an error is right."""
+        if self.told is None or self.told.error is None:
             self.told = outcome
         if self.call.owner is not None and not self.undecided:
             self._write(self._settled(_copy(outcome)))
@@ -264,6 +263,9 @@ def _merge(outcome: Outcome, told: Outcome) -> None:
         outcome.result = told.result
     if told.attributes:
         outcome.attributes = {**told.attributes, **(outcome.attributes or {})}
+    unanswered = outcome.error == "cancelled" and outcome.exception is None
+    if unanswered:
+        outcome.error = None
     if told.error is None or outcome.error in ("interrupted", "cancelled"):
         return
     if outcome.exception is None or outcome.exception is told.exception:

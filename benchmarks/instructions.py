@@ -1,0 +1,108 @@
+"""Count the CPU instructions of one tool call, in units of F.
+
+    python benchmarks/instructions.py            all cases, in one process under callgrind
+    python benchmarks/instructions.py --list     the cases
+
+F is one span with five attributes, made current by `start_as_current_span`, the child of an
+active span, through a BatchSpanProcessor with an exporter that does nothing. Instructions repeat
+within 0.3 % whatever else the machine does; seconds do not. Needs valgrind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROUNDS = 200
+WARM_UP = 60
+#: case -> the most it may cost, in F
+LIMITS = {
+    "two ints": 1.20,
+    "texts in and out, in a run": 1.30,
+    "100 kB argument": 1.50,
+    "recording histogram": 1.60,
+    "content on, small": 1.50,
+    "content on, 100 kB in and out": 10.0,
+    "sampled out": 0.45,
+    "suppressed": 0.06,
+}
+
+
+def main() -> int:
+    """Run the cases under callgrind and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--list", action="store_true", help="print the cases and stop")
+    parser.add_argument("--inside", metavar="FILE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(LIMITS))
+    elif options.inside:
+        run_cases(Path(options.inside))
+    elif shutil.which("valgrind") is None:
+        print("valgrind is not installed (apt-get install valgrind)", file=sys.stderr)
+        return 2
+    else:
+        return measure()
+    return 0
+
+
+def measure() -> int:
+    """Run this program under callgrind and print each case beside its limit."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = Path(folder, "names")
+        subprocess.run(
+            [
+                *("valgrind", "--tool=callgrind", "--dump-before=getpriority"),
+                f"--callgrind-out-file={folder}/out",
+                *(sys.executable, __file__, "--inside", str(names)),
+            ],
+            check=True,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONHASHSEED": "0", "TOOLSPAN_FINGERPRINT_KEY": "benchmark"},
+        )
+        costs = read_costs(Path(folder), names.read_text().splitlines())
+    floor = costs["F"]
+    over = 0
+    print(f"F = {floor:,.0f} instructions, Python {sys.version.split()[0]}")
+    for name, cost in costs.items():
+        limit = LIMITS.get(name)
+        mark = "" if limit is None else f"  <= {limit:.2f}{'' if cost / floor <= limit else '  OVER'}"
+        over += mark.endswith("OVER")
+        print(f"{name:32} {cost:12,.0f}  {cost / floor:6.3f} F{mark}")
+    return 1 if over else 0
+
+
+def read_costs(folder: Path, names: list[str]) -> dict[str, float]:
+    """The instructions of each case: every second dump holds a case's rounds."""
+    dumps = sorted(folder.glob("out.*"), key=lambda path: int(path.suffix[1:]))
+    counted = [int(re.search(r"^totals: (\d+)", path.read_text(), re.M)[1]) for path in dumps]
+    return {
+        name: total / ROUNDS for name, total in zip(names, counted[1::2], strict=False)
+    }
+
+
+def run_cases(names: Path) -> None:
+    """Inside callgrind: run each case between two calls that make it dump its counters."""
+    from cases import CASES
+
+    done = []
+    for name, prepare in CASES.items():
+        with prepare() as once:
+            for _ in range(WARM_UP):
+                once()
+            os.getpriority(os.PRIO_PROCESS, 0)
+            for _ in range(ROUNDS):
+                once()
+            os.getpriority(os.PRIO_PROCESS, 0)
+        done.append(name)
+    names.write_text("\n".join(done))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

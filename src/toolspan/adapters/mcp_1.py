@@ -1,0 +1,101 @@
+"""The MCP SDK 1.x, which traces nothing itself.
+
+Every request of a client passes `send_request`, every one of a server `_handle_request`, which
+turns a tool's exception into an answer: what it sends through `respond` tells the outcome.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from toolspan.adapters.mcp_wire import (
+    CALL,
+    METHOD,
+    carrier,
+    outcome_of_code,
+    outcome_of_result,
+    raised,
+)
+from toolspan.hooks import Adapter, Hook, Invocation, Propagate, Witness
+from toolspan.toolcall import Outcome, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def read_client(invocation: Invocation) -> ToolCall:
+    """The client's side: the session numbers its requests."""
+    return ToolCall(
+        name=invocation.get("name"),
+        arguments=invocation.get("arguments"),
+        kind="client",
+        attributes={**METHOD, "jsonrpc.request.id": str(invocation.instance._request_id)},  # noqa: SLF001  # nowhere else
+    )
+
+
+def outcome(result: Any) -> Outcome:
+    """What the client got."""
+    return outcome_of_result(result.content, failed=result.isError)
+
+
+def inject(invocation: Invocation, context: Mapping[str, str]) -> None:
+    """Into the request object that the session made for this call."""
+    request = getattr(invocation.get("request"), "root", None)
+    if request is not None and request.method == CALL:
+        params = request.params
+        known = {} if params.meta is None else params.meta.model_dump(exclude_none=True)
+        params.meta = type(params).Meta(**{**known, **context})
+
+
+def read_server(invocation: Invocation) -> ToolCall | None:
+    """The server's side; the client's trace context lies in the request's meta."""
+    request, client = invocation.get("req"), invocation.get("session").client_params
+    if request.method != CALL:
+        return None
+    version = {} if client is None else {"mcp.protocol.version": str(client.protocolVersion)}
+    return ToolCall(
+        name=request.params.name,
+        arguments=request.params.arguments,
+        kind="server",
+        carrier=carrier(getattr(request.params.meta, "__pydantic_extra__", None)),
+        attributes={
+            **METHOD,
+            **version,
+            "jsonrpc.request.id": str(invocation.get("message").request_id),
+        },
+    )
+
+
+def unanswered(_value: Any) -> Outcome:
+    """A handler that returns without an answer was cancelled by its client."""
+    return Outcome(error="cancelled")
+
+
+def answered(invocation: Invocation, _value: Any) -> Outcome:
+    """What the server sends: a result, or an error with its code."""
+    response = invocation.get("response")
+    if hasattr(response, "code"):
+        return outcome_of_code(response)
+    return outcome(response.root)
+
+
+ADAPTER = Adapter(
+    name="mcp",
+    title="MCP SDK 1.x, client and server",
+    distribution="mcp",
+    versions=">=1.20,<2",
+    words=(
+        Hook(
+            "mcp.client.session:ClientSession.call_tool",
+            read_client,
+            outcome,
+            raised,
+            inside=True,
+        ),
+        Propagate("mcp.shared.session:BaseSession.send_request", inject),
+        Hook(
+            "mcp.server.lowlevel.server:Server._handle_request", read_server, unanswered, raised
+        ),
+        Witness("mcp.shared.session:RequestResponder.respond", answered, "before"),
+    ),
+)

@@ -1,0 +1,102 @@
+"""The MCP SDK 2.x: its own CLIENT span is muted, its own SERVER span adopted without its texts.
+
+On a wire it injects the trace context itself; in memory, without a wire, we do. A server whose
+own telemetry was taken out gets our SERVER span, decided where the handler is looked up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from toolspan.adapters.mcp_wire import CALL, METHOD, carrier, outcome_of_result, raised
+from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Propagate, Witness
+from toolspan.toolcall import Outcome, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RUNNER = "mcp.server.runner:ServerRunner"
+SESSION = "mcp.client.session:ClientSession"
+
+
+def read_client(invocation: Invocation) -> ToolCall:
+    """The client's side, one call for each round."""
+    version = invocation.instance._negotiated_version  # noqa: SLF001  # nowhere else
+    return ToolCall(
+        name=invocation.get("name"),
+        arguments=invocation.get("arguments"),
+        kind="client",
+        attributes={**METHOD, **({} if version is None else {"mcp.protocol.version": version})},
+    )
+
+
+def outcome(result: Any) -> Outcome:
+    """What the client got, or the server serialised: a result, or a wish for more input."""
+    wire = type(result) is dict
+    if (result.get("resultType") if wire else result.result_type) == "input_required":
+        return Outcome(error="interrupted")
+    if wire:
+        return outcome_of_result(result.get("content"), failed=result.get("isError") is True)
+    return outcome_of_result(result.content, failed=result.is_error)
+
+
+def is_call(invocation: Invocation) -> bool:
+    """Whether the span that the SDK is about to make is a tool call's."""
+    return invocation.get("attributes", {}).get("mcp.method.name") == CALL
+
+
+def told(invocation: Invocation) -> Mapping[str, Any]:
+    """What the SDK's own span says at its start."""
+    attributes: Mapping[str, Any] = invocation.get("attributes")
+    return attributes
+
+
+def inject(invocation: Invocation, context: Mapping[str, str]) -> Any:
+    """Into the parameters that go to the peer in memory."""
+    if invocation.get("method") != CALL:
+        return None
+    params = dict(invocation.get("params"))
+    params["_meta"] = {**(params.get("_meta") or {}), **context}
+    return invocation.replacing("params", params)
+
+
+def read_server(invocation: Invocation) -> ToolCall | None:
+    """The server's side, as the request came."""
+    params = invocation.get("params") or {}
+    if invocation.get("method") != CALL:
+        return None
+    connection = invocation.instance.connection
+    return ToolCall(
+        name=params.get("name"),
+        arguments=params.get("arguments"),
+        kind="server",
+        carrier=carrier(params.get("_meta")),
+        attributes={**METHOD, "mcp.protocol.version": connection.protocol_version},
+    )
+
+
+def serialised(_invocation: Invocation, answer: Any) -> Outcome:
+    """The answer, before the SDK's own span ends."""
+    return outcome(answer)
+
+
+ADAPTER = Adapter(
+    name="mcp",
+    title="MCP SDK 2.x, client and server",
+    distribution="mcp",
+    versions=">=2,<3",
+    words=(
+        Hook(f"{SESSION}.call_tool", read_client, outcome, raised, inside=True),
+        Mute("mcp.shared.jsonrpc_dispatcher:otel_span", is_call, told),
+        Propagate("mcp.shared.direct_dispatcher:DirectDispatcher.send_raw_request", inject),
+        Hook(
+            f"{RUNNER}._on_request",
+            read_server,
+            outcome,
+            raised,
+            decide=("mcp.server.lowlevel.server:Server.get_request_handler",),
+        ),
+        Enrich("mcp.server._otel:otel_span", is_call),
+        Witness(f"{RUNNER}._serialize", serialised),
+    ),
+)

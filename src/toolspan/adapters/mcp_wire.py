@@ -1,0 +1,59 @@
+"""What an MCP call says in every version of the SDK: its texts, its errors, its trace context."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from toolspan.toolcall import Outcome, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CALL: Final = "tools/call"
+METHOD: Final = {"mcp.method.name": CALL}
+_CODES: Final[dict[int, Word]] = {
+    408: "timeout",
+    -32001: "timeout",
+    -32602: "invalid_arguments",
+}
+
+
+def outcome_of_result(content: Any, *, failed: bool) -> Outcome:
+    """A CallToolResult: its text blocks are the result, `isError` is an error of the tool."""
+    texts = [_text(block) for block in content or ()]
+    result = texts[0] if len(texts) == 1 else texts or None
+    if not failed:
+        return Outcome(result)
+    message = result if type(result) is str else None
+    return Outcome(result, error="tool_error", message=message, type="tool_error")
+
+
+def _text(block: Any) -> Any:
+    fields = block if type(block) is dict else block.__dict__
+    return fields.get("text", f"<{fields.get('type')}>")
+
+
+def outcome_of_code(error: Any) -> Outcome:
+    """A JSON-RPC error: its code is the error's type."""
+    code = str(error.code)
+    return Outcome(
+        error=_CODES.get(error.code, "error"),
+        message=error.message,
+        type=code,
+        attributes={"rpc.response.status_code": code},
+    )
+
+
+def raised(error: BaseException) -> Outcome | None:
+    """A protocol error carries its code; arguments that do not fit have one on the wire."""
+    if type(error).__name__ in ("McpError", "MCPError"):
+        return outcome_of_code(error.error)  # type: ignore[attr-defined]  # both classes have it
+    if type(error).__name__ == "ValidationError":
+        return Outcome(error="invalid_arguments", type="-32602")
+    return None
+
+
+def carrier(meta: Mapping[str, Any] | None) -> dict[str, str]:
+    """The trace context in `params._meta` (SEP-414: keys without prefix)."""
+    keys = ("traceparent", "tracestate", "baggage")
+    return {key: meta[key] for key in keys if type(meta.get(key)) is str} if meta else {}

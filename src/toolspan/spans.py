@@ -92,7 +92,7 @@ def _write_identity(attributes: dict[str, AttributeValue], call: ToolCall) -> No
     if call.attempt > 1:
         attributes[semconv.ATTEMPT] = call.attempt
     if call.wait is not None:
-        attributes[semconv.WAIT] = call.wait
+        attributes[semconv.WAIT] = float(call.wait)
     if call.attributes:
         attributes.update(call.attributes)
 

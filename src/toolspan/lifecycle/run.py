@@ -97,8 +97,8 @@ class LiveRun(Life):
             **self._scope.attributes,
             semconv.OPERATION: semconv.INVOKE_WORKFLOW if workflow else semconv.INVOKE_AGENT,
         }
-        if self._scope.agent is not None and not workflow:
-            attributes[semconv.AGENT_NAME] = self._scope.agent
+        if self._facts.agent is not None and not workflow:
+            attributes[semconv.AGENT_NAME] = clean(self._facts.agent)
         if self._scope.conversation is not None:
             attributes[semconv.CONVERSATION_ID] = self._scope.conversation
         return attributes

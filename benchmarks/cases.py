@@ -75,7 +75,6 @@ def bare():
 def instrumented(tracer_provider=None, meter_provider=None, run=False, **settings):
     tracer_provider = tracer_provider or provider()
     toolspan.instrument(
-        "langchain",
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
         settings=replace(read_settings(), **settings),

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from opentelemetry import context as otel
 
-from toolspan.containment import contained, say_once
-from toolspan.hooks import Hook, Invocation, Layer, RunFacts, Target, parameters_of
-from toolspan.lifecycle import TRACING, UNTRACED, begin_call, begin_run, wrapper_for
+from toolspan.containment import contained, contained_hot, say_once
+from toolspan.hooks import Hook, Layer, RunFacts, parameters_of
+from toolspan.lifecycle import (
+    TRACING,
+    UNTRACED,
+    begin_call,
+    begin_run,
+    driver_for,
+    wanted_context,
+)
 from toolspan.lifecycle.words import outcome_of_error
 from toolspan.toolcall import WORDS, Outcome, ToolCall
 
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from toolspan.hooks import Adapter
+    from toolspan.hooks import Invocation
     from toolspan.toolcall import AttributeValue, Word
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -61,32 +68,55 @@ def _traced(function: Any, name: str | None, agent: str | None, capture: bool | 
         capture=capture,
         parameters=names,
     )
-    hook = Hook("", _reader(call, names), inside=True)
-    layer = Layer(function, wrapper_for(_CODE, hook, Target(inner, {})))
+    hook = Hook("", _never_read, inside=True)
+    layer = Layer(function, driver_for(inner)(_opener(call, inner, hook)))
     layer._self_word = (hook, "")
+    layer._self_again = functools.partial(tool, name=name, agent=agent, capture=capture)
     return layer
 
 
-def _reader(template: ToolCall, names: tuple[str, ...]) -> Callable[[Invocation], ToolCall]:
-    bound = names[1:]
-    description, agent, capture = template.description, template.agent, template.capture
-    tool_name, kind = template.name, template.type
+def _opener(known: ToolCall, inner: Any, hook: Hook) -> Callable[..., Any]:
+    free, rest = _positional(inner)
+    owned = free[:1] in (("self",), ("cls",))
+    bound = free if inspect.ismethod(inner) else free[1:]
+    name, description, agent, kind = known.name, known.description, known.agent, known.type
+    capture, parameters = known.capture, known.parameters
 
-    def read(invocation: Invocation) -> ToolCall:
-        args = invocation.args
-        arguments: dict[str, Any] = dict(
-            zip(names if invocation.instance is None else bound, args, strict=False)
-        )
-        if len(args) > len(arguments):
-            arguments["*"] = args[len(arguments) :]
-        if invocation.kwargs:
-            arguments.update(invocation.kwargs)
-        return ToolCall(
-            tool_name, arguments, description, None, kind, agent, None, "internal", None, names,
+    @contained_hot
+    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+        current = wanted_context()
+        if current is None:
+            return None
+        if instance is None and owned:  # a classmethod or a property around the layer
+            instance, args = args, args[1:]
+        names = free if instance is None else bound
+        arguments = dict(zip(names, args))  # noqa: B905  # one is longer at times
+        if len(args) > len(names):
+            arguments[rest] = args[len(names) :]
+        if kwargs:
+            arguments.update(kwargs)
+        call = ToolCall(
+            name, arguments, description, None, kind, agent, None, "internal", None, parameters,
             capture,
         )
+        return begin_call(call, hook, current)
 
-    return read
+    return opener
+
+
+def _positional(function: Any) -> tuple[tuple[str, ...], str]:
+    """The names of what may be passed by position, and of what takes the rest."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return (), "*"
+    rest = [one.name for one in parameters if one.kind is one.VAR_POSITIONAL]
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(one.name for one in parameters if one.kind in kinds), (*rest, "*")[0]
+
+
+def _never_read(_invocation: Invocation) -> None:
+    """A decorated function reads its own arguments."""
 
 
 def _name_of(function: Any) -> str:
@@ -329,12 +359,3 @@ class untraced:  # noqa: N801  # it reads as a statement: with untraced():
 
     def __exit__(self, *_: object) -> None:
         otel.detach(self._token)
-
-
-class _Code:
-    """Stands for the adapter of hand-written code."""
-
-    words: tuple[()] = ()
-
-
-_CODE: Final[Adapter] = _Code()  # type: ignore[assignment]  # a hook needs no more of it

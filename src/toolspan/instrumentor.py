@@ -46,7 +46,7 @@ class Installation:
         self._histograms: weakref.WeakKeyDictionary[Any, DurationHistogram] = (
             weakref.WeakKeyDictionary()
         )
-        self._watch: Final = Watch(undecided)
+        self._watch: Final = Watch(undecided, self.statistics)
         self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
         self._meter_provider: MeterProvider | None = None
         ToolStatistics.before_reading.append(drain)
@@ -82,18 +82,17 @@ class Installation:
 
     def watch(self, provider: Any) -> None:
         """The first call found `provider`: watch it, and look for a meter provider again."""
-        self._add_processors(provider)
+        self._add_processor(provider)
         self._publish()
 
     @contained
-    def _add_processors(self, provider: Any) -> None:
-        """Put our two processors on a provider, once: an SDK's cannot be taken off again."""
+    def _add_processor(self, provider: Any) -> None:
+        """Put our processor on a provider, once: an SDK's cannot be taken off again."""
         add = getattr(provider, "add_span_processor", None)
         if add is None or provider in self._watched:
             return
         self._watched.add(provider)
         add(self._watch)
-        add(self.statistics)
 
     @contained
     def _publish(self) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import Span
 
 #: Scope names (beginnings) of whoever traces agents and their tools.
@@ -29,6 +30,8 @@ SCOPES: Final = (
     "logfire.",
     "mcp-python-sdk",
 )
+#: The neighbours whose spans have been seen in this process: without any, nobody is looked for.
+SEEN: Final[set[str]] = set()
 _RUNS: Final = frozenset({semconv.INVOKE_AGENT, semconv.INVOKE_WORKFLOW})
 
 
@@ -40,28 +43,40 @@ class Undecided(Protocol):
 
 
 class Watch(SpanProcessor):
-    """Shows each neighbour's span, as it starts, to the undecided call or run around it.
+    """Our one processor on a provider: our own spans pass it untouched.
 
-    It reads the current context and not the parent that the span was given: callback-based
-    vendors pass parents of their own.
+    It shows each neighbour's span, as it starts, to the undecided call or run around it. It reads
+    the current context and not the parent that the span was given: callback-based vendors pass
+    parents of their own. What others traced goes to the statistics.
     """
 
-    def __init__(self, undecided: Callable[[], Undecided | None]) -> None:
+    def __init__(self, undecided: Callable[[], Undecided | None], others: SpanProcessor) -> None:
         self._undecided = undecided
+        self._others = others
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  # the SDK's interface
-        """Tell the undecided call around `span`, if there is one."""
-        _tell(self._undecided, span)
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Tell the undecided call around somebody else's span, if there is one."""
+        scope = scope_of(span)
+        if scope != semconv.SCOPE:
+            _tell(self._undecided, span, scope)
+            self._others.on_start(span, parent_context)  # type: ignore[arg-type]  # the SDK's span
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Let somebody else's span be counted, where it is a tool's."""
+        if scope_of(span) != semconv.SCOPE:
+            self._others.on_end(span)
 
 
 @contained
-def _tell(undecided: Callable[[], Undecided | None], span: Span) -> None:
-    waiting = undecided()
-    if waiting is not None and scope_of(span).startswith(SCOPES):
-        waiting.notice(span)
+def _tell(undecided: Callable[[], Undecided | None], span: Span, scope: str) -> None:
+    if scope.startswith(SCOPES):
+        SEEN.add(scope)
+        waiting = undecided()
+        if waiting is not None:
+            waiting.notice(span)
 
 
-def scope_of(span: Span) -> str:
+def scope_of(span: Span | ReadableSpan) -> str:
     """The instrumentation scope's name of an SDK span, else nothing."""
     scope: Any = getattr(span, "instrumentation_scope", None)
     return scope.name if scope is not None else ""

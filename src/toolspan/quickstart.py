@@ -1,4 +1,7 @@
-"""The quick start: providers and a pipeline where a program has none, then `instrument()`."""
+"""The quick start: providers and a pipeline where a program has none, then `instrument()`.
+
+The room `export` is loaded in functions: a program with a pipeline of its own never needs it.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,13 @@ from opentelemetry.trace import ProxyTracerProvider
 
 from toolspan import instrumentor
 from toolspan.containment import LOGGER, contained
-from toolspan.export import providers
-from toolspan.export.pipeline import Flushed, Pipeline, build
-from toolspan.export.target import Wishes
 from toolspan.lifecycle import drain
 from toolspan.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
+
+    from toolspan.export.pipeline import Flushed, Pipeline
 
     Redactor = Callable[[tuple[str, ...], object, str], object]
 
@@ -106,7 +108,7 @@ def configure(
         "value_limit": value_limit,
     }
     with _LOCK:
-        start = _configure(_checked(arguments))
+        start = _configure(arguments)
         if instrument:
             instrumentor.instrument(settings=_PROCESS.settings)
     return start
@@ -119,6 +121,8 @@ def flush(timeout: float = FLUSH_SECONDS) -> Flushed:
     Counted by the pipeline of `configure()` itself; of a pipeline that is not toolspan's nothing
     is known, and the note says so.
     """
+    from toolspan.export.pipeline import Flushed  # noqa: PLC0415
+
     drain()
     if _PROCESS.pipeline is None:
         return Flushed(note=_whose())
@@ -127,7 +131,8 @@ def flush(timeout: float = FLUSH_SECONDS) -> Flushed:
 
 
 @contained
-def _configure(given: dict[str, Any]) -> QuickStart:
+def _configure(arguments: Mapping[str, object]) -> QuickStart:
+    given = _checked(arguments)
     again = _PROCESS.given is not None
     _PROCESS.settings = _with(_PROCESS.settings or read_settings(), given)
     if not again:
@@ -142,6 +147,10 @@ def _build(given: dict[str, Any], settings: Settings) -> None:
     _PROCESS.metrics = type(metrics.get_meter_provider()).__name__ == "_ProxyMeterProvider"
     if not (_PROCESS.traces or _PROCESS.metrics):
         return
+    from toolspan.export import providers  # noqa: PLC0415
+    from toolspan.export.pipeline import build  # noqa: PLC0415
+    from toolspan.export.target import Wishes  # noqa: PLC0415
+
     wishes = Wishes(given.get("endpoint"), given.get("protocol"), given.get("headers"))
     pipeline = build(
         wishes, traces=_PROCESS.traces, metrics=_PROCESS.metrics, around=_with_sketches

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 SCOPE: Final = "toolspan"
-SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.37.0"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 # GenAI conventions
 OPERATION: Final = "gen_ai.operation.name"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, Span, Tracer
 
     from toolspan.settings import Settings
-    from toolspan.toolcall import AttributeValue, Outcome, ToolCall
+    from toolspan.toolcall import AttributeValue, Kind, Outcome, ToolCall
 
 DESCRIPTION_LIMIT: Final = 1_024
 _KINDS: Final = {
@@ -34,6 +34,14 @@ _KINDS: Final = {
 _ERROR: Final = StatusCode.ERROR
 
 
+class Known(NamedTuple):
+    """What the spans of one tool have in common."""
+
+    span_name: str
+    kind: SpanKind
+    attributes: dict[str, AttributeValue]
+
+
 def open_span(
     tracer: Tracer,
     call: ToolCall,
@@ -42,29 +50,61 @@ def open_span(
     links: Sequence[Link] = (),
 ) -> Span:
     """Start the span of `call` as a child of what is current in `context`."""
-    name = clean(call.name)
-    prefix = semconv.EXECUTE_TOOL if call.kind == "internal" else semconv.TOOLS_CALL
+    known = known_of(call)
+    attributes = start_attributes(call, known, settings)
     span = tracer.start_span(
-        f"{prefix} {name}",
-        context,
-        _KINDS[call.kind],
-        start_attributes(call, name, settings),
-        links,
-        call.started,
+        known.span_name, context, known.kind, attributes, links, call.started
     )
-    write_arguments(span, call, settings)
+    if settings.capture or call.capture:
+        write_arguments(span, call, settings)
     return span
 
 
-def start_attributes(call: ToolCall, name: str, settings: Settings) -> dict[str, AttributeValue]:
-    """Everything known before the tool runs, so that samplers see it."""
+def known_of(call: ToolCall) -> Known:
+    """What is the same in every call of this tool, remembered."""
+    name, description = call.name, call.description
+    if type(name) is not str:
+        name = clean(name)
+    if description is not None and type(description) is not str:
+        description = type_name(type(description))
+    return _known(name, call.kind, call.type, description, call.parameters)
+
+
+@lru_cache(maxsize=4_096)
+def _known(
+    name: str, kind: Kind, type_: str, description: str | None, parameters: tuple[str, ...]
+) -> Known:
+    name = clean(name)
     attributes: dict[str, AttributeValue] = {
         semconv.OPERATION: semconv.EXECUTE_TOOL,
         semconv.TOOL_NAME: name,
     }
-    if call.kind == "internal":  # the MCP spans have no definition to tell of
-        _write_definition(attributes, call, name)
-    _write_identity(attributes, call)
+    if kind != "internal":  # the MCP spans have no definition to tell of
+        return Known(f"{semconv.TOOLS_CALL} {name}", _KINDS[kind], attributes)
+    attributes[semconv.TOOL_TYPE] = type_
+    if description:
+        attributes[semconv.TOOL_DESCRIPTION] = _text(description)
+    attributes[semconv.TOOL_FINGERPRINT] = _definition(name, description, parameters)
+    return Known(f"{semconv.EXECUTE_TOOL} {name}", SpanKind.INTERNAL, attributes)
+
+
+def start_attributes(
+    call: ToolCall, known: Known, settings: Settings
+) -> dict[str, AttributeValue]:
+    """Everything known before the tool runs, so that samplers see it."""
+    attributes = known.attributes.copy()
+    if call.id is not None:
+        attributes[semconv.CALL_ID] = _text(call.id)
+    if call.agent is not None:
+        attributes[semconv.AGENT_NAME] = clean(call.agent)
+    if call.conversation is not None:
+        attributes[semconv.CONVERSATION_ID] = _text(call.conversation)
+    if call.attempt > 1:
+        attributes[semconv.ATTEMPT] = call.attempt
+    if call.wait is not None:
+        attributes[semconv.WAIT] = float(call.wait)
+    if call.attributes:
+        attributes.update(call.attributes)
     arguments = call.arguments
     if arguments is not None:
         if (mark := fingerprint(arguments, settings.fingerprint_key)) is not None:
@@ -74,36 +114,12 @@ def start_attributes(call: ToolCall, name: str, settings: Settings) -> dict[str,
     return attributes
 
 
-def _write_definition(attributes: dict[str, AttributeValue], call: ToolCall, name: str) -> None:
-    attributes[semconv.TOOL_TYPE] = call.type
-    description = call.description
-    if description:
-        attributes[semconv.TOOL_DESCRIPTION] = _text(description)
-    attributes[semconv.TOOL_FINGERPRINT] = _definition(name, description, call.parameters)
-
-
-def _write_identity(attributes: dict[str, AttributeValue], call: ToolCall) -> None:
-    if call.id is not None:
-        attributes[semconv.CALL_ID] = call.id
-    if call.agent is not None:
-        attributes[semconv.AGENT_NAME] = call.agent
-    if call.conversation is not None:
-        attributes[semconv.CONVERSATION_ID] = call.conversation
-    if call.attempt > 1:
-        attributes[semconv.ATTEMPT] = call.attempt
-    if call.wait is not None:
-        attributes[semconv.WAIT] = float(call.wait)
-    if call.attributes:
-        attributes.update(call.attributes)
-
-
 def adopt_span(span: Span, call: ToolCall, settings: Settings) -> None:
     """Write onto another tracer's span of the same call what it does not say itself."""
     if not span.is_recording():
         return
     known: Any = getattr(span, "attributes", None) or {}
-    name = clean(call.name)
-    for key, value in start_attributes(call, name, settings).items():
+    for key, value in start_attributes(call, known_of(call), settings).items():
         if known.get(key) is None:
             span.set_attribute(key, value)
     write_arguments(span, call, settings)
@@ -124,12 +140,11 @@ def write_end(span: Span, call: ToolCall, outcome: Outcome, settings: Settings) 
     """Write how the call ended; the span's owner ends it."""
     if not span.is_recording():
         return
-    failed = outcome.failed
     attributes: dict[str, Any] = {}
     if outcome.size is not None:
         attributes[semconv.RESULT_SIZE] = outcome.size
     _write_details(attributes, outcome)
-    if failed:
+    if outcome.type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.type
     if outcome.result is not None and captures(call, settings):
         _write_result(attributes, outcome.result, span, settings)
@@ -137,8 +152,8 @@ def write_end(span: Span, call: ToolCall, outcome: Outcome, settings: Settings) 
         attributes[semconv.OUTCOME] = outcome.word
         span.set_attributes(attributes)
     else:
-        span.set_attribute(semconv.OUTCOME, outcome.word)
-    if failed:
+        span.set_attribute(semconv.OUTCOME, outcome.error or "ok")
+    if outcome.failed:
         span.set_status(Status(_ERROR, _description(call, outcome, settings)))
 
 
@@ -197,7 +212,6 @@ def _text(text: object) -> str:
     return head if head.isascii() else head.encode("utf-8", "replace").decode()
 
 
-@lru_cache(maxsize=4096)
 def _definition(name: str, description: str | None, parameters: tuple[str, ...]) -> str:
     """A hash of what the model was told of the tool, the same in every process."""
     told = "\0".join((name, description or "", *parameters))

@@ -6,8 +6,10 @@ never by looks: frameworks and other vendors use wrapt themselves.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import pkgutil
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -26,40 +28,55 @@ if TYPE_CHECKING:
     Actor = Callable[[Adapter, WordOfAdapter | Decision, Target], Wrapper]
 
 
-class _Copied:
-    """Copy, deepcopy and pickle do with a layer what they do with the function below it."""
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self
-
-    def __reduce_ex__(self, protocol: Any) -> str:
-        return self.__qualname__  # type: ignore[attr-defined,no-any-return]  # the wrapped one's
-
-
 class _BoundLayer(wrapt.BoundFunctionWrapper):  # type: ignore[misc]  # wrapt has no types
     """A layer bound to an instance or class."""
 
+    __slots__ = ()  # so that its attributes are those of the function below it
+
     def __copy__(self) -> Any:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        import copy  # noqa: PLC0415  # only for who copies a bound method
-
+        if not inspect.ismethod(self):
+            return self
         owner = copy.deepcopy(self.__self__, memo)
         return getattr(owner, self.__name__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return getattr, (self.__self__, self.__name__)
+        if inspect.ismethod(self):
+            return getattr, (self.__self__, self.__name__)
+        return pkgutil.resolve_name, (f"{self.__module__}:{self.__qualname__}",)
 
 
-class Layer(_Copied, wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt has no types
-    """The one kind of wrapper that toolspan puts around a function."""
+class Layer(wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt has no types
+    """The one kind of wrapper that toolspan puts around a function.
+
+    Copy, deepcopy and pickle do with it what they do with what is below it; `_self_again` puts
+    a layer around the copy of what has no place of its own.
+    """
 
     __bound_function_wrapper__ = _BoundLayer
-    _self_word: Any = None
+    __slots__ = ("_self_again", "_self_word")
+
+    def __copy__(self) -> Any:
+        return self._around(copy.copy(self.__wrapped__))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self._around(copy.deepcopy(self.__wrapped__, memo))
+
+    def _around(self, twin: Any) -> Any:
+        return self if twin is self.__wrapped__ else self._self_again(twin)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self._is_at_its_name():
+            return self.__qualname__
+        return self._self_again, (self.__wrapped__,)
+
+    def _is_at_its_name(self) -> bool:
+        try:
+            return pkgutil.resolve_name(f"{self.__module__}:{self.__qualname__}") is self
+        except (AttributeError, ImportError, ValueError):
+            return False
 
 
 class Seat(NamedTuple):

@@ -13,6 +13,7 @@ from toolspan.lifecycle.tracing import (
     Listener,
     drain,
     undecided,
+    wanted_context,
 )
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "drain",
     "driver_for",
     "undecided",
+    "wanted_context",
     "wrapper_for",
 ]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import context as otel
 from opentelemetry import propagate
 
-from toolspan.containment import contained
+from toolspan.containment import contained, contained_hot
 from toolspan.hooks import (
     Decision,
     Enrich,
@@ -24,7 +23,7 @@ from toolspan.lifecycle.call import begin_call, current_call
 from toolspan.lifecycle.drivers import driver_for
 from toolspan.lifecycle.run import begin_run
 from toolspan.lifecycle.span_doors import Adopting, Muted
-from toolspan.lifecycle.tracing import TRACING, suppressed, undecided
+from toolspan.lifecycle.tracing import TRACING, undecided, wanted_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,12 +40,13 @@ def wrapper_for(adapter: Adapter, word: Any, target: Target) -> Wrapper:
 
 
 def _hook(_adapter: Adapter, hook: Hook, target: Target) -> Wrapper:
-    @contained
+    @contained_hot
     def opener(instance: Any, args: Any, kwargs: Any) -> Any:
-        if not TRACING.active or suppressed(otel.get_current()):
+        current = wanted_context()
+        if current is None:
             return None
         call = hook.read(Invocation(instance, args, kwargs, target.parameters))
-        return None if call is None else begin_call(call, hook)
+        return None if call is None else begin_call(call, hook, current)
 
     return driver_for(target.function)(opener)
 
@@ -54,7 +54,7 @@ def _hook(_adapter: Adapter, hook: Hook, target: Target) -> Wrapper:
 def _run(_adapter: Adapter, word: Run, target: Target) -> Wrapper:
     @contained
     def opener(instance: Any, args: Any, kwargs: Any) -> Any:
-        if not TRACING.active or suppressed(otel.get_current()):
+        if wanted_context() is None:
             return None
         facts = word.read(Invocation(instance, args, kwargs, target.parameters))
         return None if facts is None else begin_run(facts, word)
@@ -173,7 +173,7 @@ def _call_of(adapter: Adapter) -> LiveCall | None:
     live = current_call()
     if live is None or live.done or not TRACING.active:
         return None
-    mine = any(word is live.hook or id(word) in live.merged for word in adapter.words)
+    mine = any(word is live.word or id(word) in live.merged for word in adapter.words)
     return live if mine else None
 
 

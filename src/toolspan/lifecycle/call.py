@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
+from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
@@ -22,10 +23,10 @@ from toolspan.lifecycle.tracing import (
     TRACING,
     UNDECIDED,
     drain,
-    suppressed,
+    wanted_context,
 )
 from toolspan.lifecycle.words import outcome_of_error
-from toolspan.neighbours import is_tool_span_of, scope_of
+from toolspan.neighbours import SEEN, is_tool_span_of, scope_of
 from toolspan.spans import adopt_span, error_type, open_span, write_end
 from toolspan.toolcall import Outcome
 
@@ -43,54 +44,45 @@ _TRIES: Memory[tuple[str, str, object], tuple[int, SpanContext | None]] = Memory
 class LiveCall(Life):
     """One call between its beginning and its end."""
 
-    __slots__ = ("_key", "_links", "call", "hook", "merged", "parent", "told", "written")
+    #: What an inner function or layer saw of this call's end.
+    told: Outcome | None = None
+    #: The layers of other adapters that found this very call below their own door.
+    merged: frozenset[int] = frozenset()
+    written = False
+    _key: tuple[str, str, object] | None = None
+    _links: tuple[Link, ...] = ()
 
-    def __init__(self, call: ToolCall, hook: Hook | None, parent: LiveCall | None) -> None:
-        super().__init__()
+    def __init__(self, call: ToolCall, word: Hook | None, parent: LiveCall | None) -> None:
         self.call = call
-        self.hook = hook
+        self.word = word
         self.parent = parent
-        #: What an inner function or layer saw of this call's end.
-        self.told: Outcome | None = None
-        #: The layers of other adapters that found this very call below their own door.
-        self.merged: set[int] = set()
-        self.written = False
-        self._key: tuple[str, str, object] | None = None
-        self._links: list[Link] = []
-
-    @property
-    def word(self) -> Hook | None:
-        """The word that opened this life."""
-        return self.hook
+        self._clock = perf_counter_ns()
 
     # -- the beginning -----------------------------------------------------------------------
 
     def begin(self, current: Context) -> None:
-        """Enter the call, and adopt or open its span now or when its hook says so."""
-        if not self.call.started:
-            self.call.started = time.time_ns()
-        if self.call.id is not None:
-            self._count_try(self.call.id, current)
-        if self.hook is not None and self.hook.decide:
+        """Enter the call, and adopt or open its span now or when its word says so."""
+        call = self.call
+        if not call.started:
+            call.started = time_ns()
+        if call.id is not None:
+            self._count_try(call.id, current)
+        if self.word is not None and self.word.decide:
             self.undecided = True
             self.enter(otel.Context({**current, CALL: self, UNDECIDED: self}))
         else:
-            neighbour = current.get(SPAN)
-            if neighbour is not None and self._is_of_this_call(neighbour):
-                self.adopt(neighbour)
+            around: Any = current.get(SPAN)
+            if SEEN and around is not None and self._is_of_this_call(around):
+                self.adopt(around)
             else:
                 self._open(current)
-            self.enter(otel.Context({**current, CALL: self, **self._current_span()}))
+            self.enter(otel.Context({**current, CALL: self, SPAN: self.span or around}))
         for listener in TRACING.listeners:
-            listener.started(self.call)
-
-    def _current_span(self) -> dict[str, object]:
-        return {} if self.span is None else {SPAN: self.span}
+            listener.started(call)
 
     def _is_of_this_call(self, span: Any) -> bool:
-        if self.parent is not None and self.parent.span is span:
-            return False
-        return is_tool_span_of(span, self.call.name)
+        mine = self.parent is not None and self.parent.span is span
+        return not mine and is_tool_span_of(span, self.call.name)
 
     def decide(self) -> None:
         """Adopt the neighbour's span that began inside, or open one; once."""
@@ -130,7 +122,7 @@ class LiveCall(Life):
         remote = propagate.extract(self.call.carrier or {}, context)
         caller = trace.get_current_span(remote).get_span_context()
         if ambient.is_valid and caller.is_valid and ambient.trace_id != caller.trace_id:
-            self._links.append(Link(ambient))
+            self._links = (*self._links, Link(ambient))
         return remote
 
     def _count_try(self, id_: str, current: Context) -> None:
@@ -141,20 +133,20 @@ class LiveCall(Life):
         if earlier is not None:
             self.call.attempt = earlier[0] + 1
             if earlier[1] is not None:
-                self._links.append(Link(earlier[1]))
+                self._links = (*self._links, Link(earlier[1]))
         _TRIES.put(self._key, (self.call.attempt, None))
 
     # -- other layers of the same call -------------------------------------------------------
 
     def takes(self, call: ToolCall, hook: Hook) -> bool:
         """Whether `call`, seen by another layer below, is this very call."""
-        if hook is self.hook or id(hook) in self.merged or call.name != self.call.name:
+        if self.done or hook is self.word or id(hook) in self.merged or call.name != self.call.name:
             return False
         mine, theirs = self.call.arguments, call.arguments
         if mine is not None and theirs is not None and not same_arguments(mine, theirs):
             return False
         TRACING.counts["merged"] += 1
-        self.merged.add(id(hook))
+        self.merged |= {id(hook)}
         self.enrich(call.attributes)
         return True
 
@@ -167,47 +159,51 @@ class LiveCall(Life):
         """An inner function saw how this call ends; the first that saw an error is right."""
         if self.told is None or self.told.error is None:
             self.told = outcome
-        if self.call.owner is not None and not self.undecided:
-            self._write(self._settled(_copy(outcome)))
+        if self.call.owner is not None and not self.undecided and not self.written:
+            self._write_before_its_owner_ends_it(replace(outcome))
+
+    def _write_before_its_owner_ends_it(self, outcome: Outcome) -> None:
+        self._settle(outcome)
+        outcome.size = size_of(outcome.result)
+        if self.span is not None:
+            write_end(self.span, self.call, outcome, TRACING.settings)
+            self.written = True
 
     # -- the end -----------------------------------------------------------------------------
 
     def outcome_of(self, value: Any) -> Outcome:
         """What the returned value means, by the adapter's reading."""
-        return Outcome(value) if self.hook is None else self.hook.outcome(value)
+        return Outcome(value) if self.word is None else self.word.outcome(value)
 
     def outcome_of_error(self, error: BaseException) -> Outcome:
         """What the exception means, by the adapter's reading first."""
-        return outcome_of_error(error, None if self.hook is None else self.hook.raised)
+        return outcome_of_error(error, None if self.word is None else self.word.raised)
 
     def finish(self, outcome: Outcome, duration: int) -> None:
         """Write the end, end the span if it is ours, tell the listeners."""
         if self.undecided:
             self.undecided = False
             self._open(otel.get_current())
-        outcome = self._settled(outcome)
+        if self.told is not None or outcome.error is not None:
+            self._settle(outcome)
+        if outcome.result is not None and outcome.size is None:
+            outcome.size = size_of(outcome.result)
+        span = self.span
         try:
-            self._write(outcome)
+            if span is not None and not self.written:
+                write_end(span, self.call, outcome, TRACING.settings)
         finally:
-            if self.span is not None and self.call.owner is None:
-                self.span.end(self.call.started + duration)
+            if span is not None and self.call.owner is None:
+                span.end(self.call.started + duration)
             for listener in TRACING.listeners:
                 listener.finished(self.call, outcome, duration)
 
-    def _settled(self, outcome: Outcome) -> Outcome:
-        told = self.told
-        if told is not None:
-            _merge(outcome, told)
+    def _settle(self, outcome: Outcome) -> None:
+        """Complete the outcome by what was told, and name its error."""
+        if self.told is not None:
+            _merge(outcome, self.told)
         if outcome.failed and outcome.type is None:
             outcome.type = error_type(outcome)
-        if outcome.size is None and outcome.result is not None:
-            outcome.size = size_of(outcome.result)
-        return outcome
-
-    def _write(self, outcome: Outcome) -> None:
-        if self.span is not None and not self.written:
-            self.written = self.call.owner is not None
-            write_end(self.span, self.call, outcome, TRACING.settings)
 
 
 class Merged:
@@ -239,12 +235,13 @@ class Merged:
     done = True
 
 
-def begin_call(call: ToolCall, hook: Hook | None = None) -> LiveCall | Merged | None:
+def begin_call(
+    call: ToolCall, hook: Hook | None = None, current: Context | None = None
+) -> LiveCall | Merged | None:
     """Begin a call in the current context; None where nobody wants to know."""
     if DEFERRED:
         drain()
-    current = otel.get_current()
-    if suppressed(current):
+    if current is None and (current := wanted_context()) is None:
         return None
     outer: Any = current.get(CALL)
     if outer is not None and hook is not None and hook.inside and outer.takes(call, hook):
@@ -272,13 +269,6 @@ def _merge(outcome: Outcome, told: Outcome) -> None:
         outcome.error = told.error
         outcome.exception = outcome.exception or told.exception
         outcome.type = outcome.type or told.type
-
-
-def _copy(outcome: Outcome) -> Outcome:
-    return Outcome(
-        outcome.result, outcome.error, outcome.message, outcome.type, outcome.exception,
-        outcome.attributes,
-    )
 
 
 def current_call() -> LiveCall | None:

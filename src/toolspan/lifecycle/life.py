@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 
-from toolspan.containment import contained
+from toolspan.containment import contained, contained_hot
 from toolspan.lifecycle.tracing import DEFERRED
 from toolspan.toolcall import Outcome
 
@@ -28,16 +28,16 @@ class Life:
     Invariant: what `enter` or `resume` attached is detached in the same context, or not at all.
     """
 
-    __slots__ = ("_clock", "_here", "_token", "context", "done", "noticed", "span", "undecided")
+    # Defaults stand on the class: most lives never change them, and beginning one is hot.
+    done = False
+    undecided = False
+    span: Span | None = None
+    noticed: tuple[Span, ...] = ()
+    context: Context | None = None
+    _here: Token[object] | None = None
+    _token: Any = None
 
     def __init__(self) -> None:
-        self.done = False
-        self.undecided = False
-        self.noticed: list[Span] = []
-        self.span: Span | None = None
-        self.context: Context | None = None
-        self._here: Token[object] | None = None
-        self._token: Any = None
         self._clock = perf_counter_ns()
 
     def enter(self, context: Context) -> None:
@@ -52,14 +52,17 @@ class Life:
 
     def _leave(self) -> None:
         token, self._token = self._token, None
-        here, self._here = self._here, None
-        if here is not None:
-            try:
-                _HERE.reset(here)
-            except (ValueError, RuntimeError):
-                return  # closed in another context: there is nothing to restore here
-        if token is not None:
+        if token is not None and (self._here is None or self._is_here()):
             otel.detach(token)
+
+    def _is_here(self) -> bool:
+        """Whether this is the context that was entered; elsewhere there is nothing to restore."""
+        here, self._here = self._here, None
+        try:
+            _HERE.reset(here)  # type: ignore[arg-type]  # asked only where it was marked
+        except (ValueError, RuntimeError):
+            return False
+        return True
 
     @contained
     def pause(self) -> None:
@@ -75,9 +78,9 @@ class Life:
 
     def notice(self, span: Span) -> None:
         """A neighbour's span began inside, before it was decided whose call this is."""
-        self.noticed.append(span)
+        self.noticed = (*self.noticed, span)
 
-    @contained
+    @contained_hot
     def ended(self, value: Any) -> None:
         """The code returned `value`."""
         duration = perf_counter_ns() - self._clock
@@ -86,7 +89,9 @@ class Life:
             self._leave()
             outcome = self.outcome_of(value)
         finally:
-            self._finish_once(outcome, duration)
+            if not self.done:
+                self.done = True
+                self.finish(outcome or Outcome(), duration)
 
     @contained
     def raised(self, error: BaseException) -> None:
@@ -119,10 +124,10 @@ class Life:
         finally:
             self._finish_once(outcome, duration)
 
-    def _finish_once(self, outcome: Outcome | None, duration: int) -> None:
+    def _finish_once(self, outcome: Outcome, duration: int) -> None:
         if not self.done:
             self.done = True
-            self.finish(outcome or Outcome(), duration)
+            self.finish(outcome, duration)
 
     def decide(self) -> None:
         """Adopt what was noticed, or open a span of our own."""

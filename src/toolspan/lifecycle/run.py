@@ -57,8 +57,6 @@ class Scope:
 class LiveRun(Life):
     """One run of an agent, from its first step to its end."""
 
-    __slots__ = ("_facts", "_scope", "word")
-
     def __init__(self, facts: RunFacts, scope: Scope, word: Run | None) -> None:
         super().__init__()
         self._facts = facts

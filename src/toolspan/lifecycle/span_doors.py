@@ -123,7 +123,7 @@ class Adopting:
 
 @contained
 def _adopted(life: Any, span: Any) -> Any:
-    life.noticed.insert(0, span)
+    life.noticed = (span, *life.noticed)
     life.decide()
     return None if TRACING.settings.capture else Quiet(span)
 

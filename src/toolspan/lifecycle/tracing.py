@@ -85,9 +85,12 @@ TRACING: Final = Tracing()
 DEFERRED: Final[deque[Callable[[], None]]] = deque()
 
 
-def suppressed(context: Context) -> bool:
-    """Whether this context asks for no telemetry of tool calls."""
-    return UNTRACED in context or bool(context.get(_SUPPRESSED))
+def wanted_context() -> Context | None:
+    """The current context, or None where calls are not traced."""
+    if not TRACING.active:
+        return None
+    current = otel.get_current()
+    return None if UNTRACED in current or current.get(_SUPPRESSED) else current
 
 
 @contained

@@ -1,0 +1,1 @@
+"""An ordinary agent and an ordinary MCP server, which know nothing of tracing."""

@@ -1,0 +1,110 @@
+"""What ToolStatistics publishes on a meter of the application.
+
+Source: OpenTelemetry GenAI conventions, metric `gen_ai.execute_tool.duration`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.metrics import Observation
+
+from toolspan import semconv
+from toolspan.statistics.labels import LIMIT, Labels, attributes_of
+from toolspan.toolcall import REFUSALS, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from opentelemetry.metrics import CallbackOptions, Meter
+
+    from toolspan.statistics.labels import Key, Side
+    from toolspan.statistics.tally import Tally
+    from toolspan.statistics.tool_statistics import ToolStatistics
+    from toolspan.toolcall import AttributeValue, Outcome, ToolCall
+
+#: Scopes (beginnings) that record `gen_ai.execute_tool.duration` for their own spans.
+OFFICIAL_SCOPES: Final = ("opentelemetry.instrumentation.genai.", "opentelemetry.util.genai.")
+DURATION_DESCRIPTION: Final = "The duration of a single tool execution."
+#: Seconds, from 1 ms to 300 s.
+BOUNDARIES: Final = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    *(1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0),
+)
+_OTHER_ERROR: Final = "_OTHER"
+_CALL: Final = "{call}"
+
+
+def observe(statistics: ToolStatistics, meter: Meter) -> None:
+    """Publish counts, calls in flight and the oldest one's age (seconds), read at each collection.
+
+    An SDK's instruments stay for good: twice on one provider is once, and they are silent while
+    `statistics` is not enabled.
+    """
+
+    def rows() -> Iterable[Tally]:
+        return statistics.rows() if statistics.enabled else ()
+
+    def calls(_: CallbackOptions) -> Iterator[Observation]:
+        for row in rows():
+            for word, number in row.outcomes.items():
+                yield Observation(number, {**attributes_of(row.key), semconv.OUTCOME: word})
+
+    def in_flight(_: CallbackOptions) -> Iterator[Observation]:
+        for row in rows():
+            yield Observation(row.in_flight, attributes_of(row.key))
+
+    def oldest(_: CallbackOptions) -> Iterator[Observation]:
+        for row in rows():
+            yield Observation(row.oldest, attributes_of(row.key))
+
+    meter.create_observable_counter(
+        semconv.CALLS_METRIC, [calls], _CALL, "Tool calls that ended, by outcome."
+    )
+    meter.create_observable_up_down_counter(
+        semconv.IN_FLIGHT_METRIC, [in_flight], _CALL, "Tool calls that run now."
+    )
+    meter.create_observable_gauge(
+        semconv.OLDEST_METRIC, [oldest], "s", "Age of the oldest tool call that runs now."
+    )
+
+
+class DurationHistogram:
+    """`gen_ai.execute_tool.duration` on an application's own meter: one record for each call.
+
+    No record for a call that never ran, nor for one whose span belongs to an instrumentation
+    that records this metric itself. Names are bounded as in `ToolStatistics`.
+    """
+
+    def __init__(self, meter: Meter, limit: int = LIMIT) -> None:
+        self._histogram = meter.create_histogram(
+            semconv.DURATION_METRIC,
+            "s",
+            DURATION_DESCRIPTION,
+            explicit_bucket_boundaries_advisory=BOUNDARIES,
+        )
+        self._labels = Labels(limit)
+        self._series: dict[tuple[Key, str | None], dict[str, AttributeValue]] = {}
+
+    def started(self, call: ToolCall) -> None:
+        """Nothing is known yet."""
+
+    def finished(self, call: ToolCall, outcome: Outcome, duration: int) -> None:
+        """Record the `duration` nanoseconds of a call that ran."""
+        if outcome.error in REFUSALS:
+            return
+        if call.owner is not None and call.owner.startswith(OFFICIAL_SCOPES):
+            return
+        side: Side = "server" if call.kind == "server" else "client"
+        key = self._labels.bound(call.name, call.agent, side)
+        error = clean(outcome.type or outcome.error) if outcome.failed else None
+        attributes = self._series.get((key, error)) or self._named(key, error)
+        self._histogram.record(duration / 1e9, attributes)
+
+    def _named(self, key: Key, error: str | None) -> dict[str, AttributeValue]:
+        if error is not None and len(self._series) >= self._labels.limit:
+            error = _OTHER_ERROR
+        attributes = attributes_of(key)
+        if error is not None:
+            attributes[semconv.ERROR_TYPE] = error
+        return self._series.setdefault((key, error), attributes)

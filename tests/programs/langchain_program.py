@@ -1,0 +1,239 @@
+"""LangChain and LangGraph with a scripted model; the tools write down themselves what ran."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import time
+from typing import Annotated, Any
+
+from langchain.agents import create_agent
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import InjectedToolArg, InjectedToolCallId, ToolException, tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command, interrupt
+from opentelemetry import trace
+
+FRAMEWORK = "langchain"
+#: Each execution of a tool's body: the tool's name, and the id of the span that was current in it.
+RAN: list[tuple[str, int]] = []
+HELLO = {"messages": [("user", "hello")]}
+
+
+def counted(function):
+    """Write down every execution of a tool's body, as it begins."""
+
+    def note():
+        RAN.append((function.__name__, trace.get_current_span().get_span_context().span_id))
+
+    @functools.wraps(function)
+    def run(*args, **kwargs):
+        note()
+        return function(*args, **kwargs)
+
+    @functools.wraps(function)
+    async def run_async(*args, **kwargs):
+        note()
+        return await function(*args, **kwargs)
+
+    return run_async if inspect.iscoroutinefunction(function) else run
+
+
+# -- an agent without a provider -----------------------------------------------------------------
+
+
+class Scripted(BaseChatModel):
+    """Says one message of its script after the other, in every conversation from the beginning."""
+
+    script: list[AIMessage]
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools, **_options):  # noqa: ARG002  # it follows its script
+        return self
+
+    def _generate(self, messages, *_args, **_options) -> ChatResult:
+        said = sum(isinstance(message, AIMessage) for message in messages)
+        answer = self.script[said].model_copy(deep=True)
+        return ChatResult(generations=[ChatGeneration(message=answer)])
+
+
+def asks(*calls) -> AIMessage:
+    """The model's wish to call tools: of each its name, its arguments and the call's id."""
+    return AIMessage("", tool_calls=[{"name": n, "args": a, "id": i} for n, a, i in calls])
+
+
+def agent(*script, tools, name="helper", **options):
+    """An agent whose model says `script`, and then that it is done."""
+    model = Scripted(script=[*script, AIMessage("done")])
+    return create_agent(model, tools, name=name, **options)
+
+
+def remembering(*script, **options):
+    """An agent that keeps its conversations, so that they can be resumed."""
+    return agent(*script, checkpointer=InMemorySaver(), **options)
+
+
+def thread(name):
+    """The configuration that names a conversation."""
+    return {"configurable": {"thread_id": name}}
+
+
+# -- its tools -----------------------------------------------------------------------------------
+
+
+@tool
+@counted
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool
+@counted
+async def add_async(a: int, b: int) -> int:
+    """Add two numbers, later."""
+    await asyncio.sleep(0)
+    return a + b
+
+
+@tool
+@counted
+def boom(reason: str = "broken") -> str:
+    """Fail."""
+    raise ValueError(reason)
+
+
+@tool
+@counted
+def complain(reason: str = "no such city") -> str:
+    """Fail in the way that LangChain offers to tools."""
+    raise ToolException(reason)
+
+
+@tool
+@counted
+def flaky() -> str:
+    """Fail two times out of three."""
+    if sum(name == "flaky" for name, _ in RAN) % 3:
+        raise ConnectionError
+    return "fine"
+
+
+@tool
+@counted
+async def nap() -> None:
+    """Sleep for longer than anybody waits."""
+    await asyncio.sleep(60)
+
+
+@tool
+@counted
+def block() -> str:
+    """Sleep in a thread, where nothing can be cancelled."""
+    time.sleep(0.05)
+    return "slept"
+
+
+@tool
+@counted
+def ask(question: str) -> str:
+    """Ask a person."""
+    return interrupt(question)
+
+
+@tool
+@counted
+def twice(a: int) -> int:
+    """Double a number by another tool."""
+    return add.invoke({"a": a, "b": a})
+
+
+@tool
+@counted
+def factorial(n: int) -> int:
+    """Multiply, by calling itself."""
+    return 1 if n < 2 else n * factorial.invoke({"n": n - 1})
+
+
+@tool
+@counted
+def move(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command:
+    """Answer with a command to the graph."""
+    return Command(update={"messages": [ToolMessage("moved", tool_call_id=tool_call_id)]})
+
+
+@tool
+@counted
+def leave() -> Command:
+    """Answer with a command to the graph around this one."""
+    return Command(graph=Command.PARENT, update={"messages": [AIMessage("left")]}, goto="after")
+
+
+researcher = agent(asks(("add", {"a": 1, "b": 2}, "inner-1")), tools=[add], name="researcher")
+
+
+@tool
+@counted
+def research(topic: str) -> str:
+    """Ask another agent."""
+    return researcher.invoke({"messages": [("user", topic)]})["messages"][-1].text
+
+
+@tool
+@counted
+async def research_async(topic: str) -> str:
+    """Ask another agent, and wait."""
+    answer = await researcher.ainvoke({"messages": [("user", topic)]})
+    return answer["messages"][-1].text
+
+
+# -- for the contract ----------------------------------------------------------------------------
+
+
+@tool
+@counted
+def echo(value: Any) -> Any:
+    """Give back what came in."""
+    return value
+
+
+@tool
+@counted
+def keep(value: Annotated[Any, InjectedToolArg]) -> Any:
+    """Give back what the program, not the model, handed in."""
+    return value
+
+
+@tool
+@counted
+def fail(error: Annotated[Any, InjectedToolArg]) -> None:
+    """Raise what the program handed in."""
+    raise error
+
+
+TOOLS = [add, add_async, ask, echo, move]
+#: Ways in which a value goes through a tool and comes back: as an argument, past the model, ...
+DOORS = {
+    "argument": lambda value: echo.invoke({"value": value}),
+    "injected": lambda value: keep.invoke({"value": value}),
+    "message": lambda value: keep.invoke(
+        {"type": "tool_call", "name": "keep", "args": {"value": value}, "id": "1"}
+    ).content,
+    "async": lambda value: asyncio.run(keep.ainvoke({"value": value})),
+}
+
+
+def call(value):
+    """Call a tool that gives back its argument."""
+    return echo.invoke({"value": value})
+
+
+def raising(error):
+    """Call a tool that raises `error`."""
+    return fail.invoke({"error": error})

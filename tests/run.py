@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Run the tests as users meet toolspan: its built wheel, in every environment of ours.
+
+    python tests/run.py                            everything; the last line adds it all up
+    python tests/run.py --only new -k statistics   one environment; what is not ours goes to pytest
+    python tests/run.py --source                   the files of this checkout, not a wheel of them
+
+An environment is one file in `tests/environments`: its first line names the Python, the others pin
+every package. What is made from it lives in the user's cache folder (`XDG_CACHE_HOME`, else
+`~/.cache`, there `toolspan`), never in the checkout, and may be deleted at any time. Any Python
+from 3.10 starts this, without a package; uv and a Python that is missing are fetched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toolspan"
+FILES = sorted(ROOT.glob("tests/environments/*.txt"))
+UV = "uv==0.13.8"
+BIN, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
+NO_TESTS = 5  # how pytest ends when a selection is empty
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One Python with every package pinned."""
+
+    name: str
+    version: str
+    requirements: Path
+    home: Path
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter, there once it is set up."""
+        return self.home / BIN / f"python{EXE}"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one run of pytest came to, or several together."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped
+        )
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def main() -> int:
+    """Set up, run pytest in each environment, add up; the last line says what came of it."""
+    options, for_pytest = arguments()
+    if options.find:
+        print(found := find_python(options.find) or f"Python {options.find} is not here")
+        return not Path(found).exists()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            total = run(options, for_pytest, Path(folder))
+        except subprocess.CalledProcessError as error:
+            print(f"set-up failed: {error}")
+            total = Counts(failed=1)
+    print(total)
+    return bool(total.failed or not total.passed)
+
+
+def arguments() -> tuple[argparse.Namespace, list[str]]:
+    """Read what was typed: our options, and the rest for pytest."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    names = [file.stem for file in FILES]
+    parser.add_argument("--only", action="append", choices=names, help="only this environment")
+    parser.add_argument("--source", action="store_true", help="test src, not a wheel of it")
+    parser.add_argument("--jobs", type=int, default=2, help="environments at a time (2)")
+    parser.add_argument("--find", metavar="VERSION", help="say where that Python is, and end")
+    return parser.parse_known_args()
+
+
+def run(options: argparse.Namespace, for_pytest: list[str], folder: Path) -> Counts:
+    """Set up every environment, each with another one as its peer, and run the chosen ones.
+
+    Raises:
+        subprocess.CalledProcessError: an environment or the wheel could not be made.
+    """
+    uv = find_uv()
+    toolspan = ("--editable", ROOT) if options.source else ("--reinstall", build(uv, folder))
+    everywhere = [read(file, source=options.source) for file in FILES]
+    chosen = [one for one in everywhere if one.name in (options.only or [one.name])]
+
+    def run_here(one: Environment) -> Counts:
+        peer = everywhere[everywhere.index(one) - 1]
+        return run_pytest(one, for_pytest, surroundings(one, peer, uv), folder / f"{one.name}.xml")
+
+    with ThreadPoolExecutor(options.jobs) as threads:
+        list(threads.map(lambda one: set_up(one, uv, toolspan), everywhere))
+        counts = list(threads.map(run_here, chosen))
+    for one, count in zip(chosen, counts, strict=True):
+        print(f"{one.name}, Python {one.version}: {count}")
+    return sum(counts, Counts())
+
+
+def read(file: Path, *, source: bool) -> Environment:
+    """Read an environment; each checkout has its own folder for it, and `--source` another."""
+    text = file.read_text(encoding="utf-8")
+    version = text.partition("\n")[0].removeprefix("# Python ")
+    key = hashlib.sha256(f"{text}\0{ROOT}\0{source}".encode()).hexdigest()[:12]
+    return Environment(file.stem, version, file, CACHE / f"{file.stem}-{key}")
+
+
+def find_python(version: str) -> str | None:
+    """Find that Python on this machine: this one, one on the path, one that pyenv holds."""
+    return next((python for python in _pythons(version) if _is(python, version)), None)
+
+
+def _pythons(version: str) -> Iterator[str]:
+    yield sys.executable
+    for place in os.get_exec_path():
+        yield str(Path(place, f"python{version}{EXE}"))
+    kept = [Path(sys.base_prefix).parent]  # pyenv and asdf keep them side by side
+    if pyenv := shutil.which("pyenv"):
+        root = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True)
+        kept.append(Path(root.stdout.strip(), "versions"))
+    for folder in kept:
+        yield from map(str, folder.glob(f"{version}.*/bin/python"))
+
+
+def _is(python: str, version: str) -> bool:
+    """Ask it: on the path may stand a shim for a Python that is switched off."""
+    question = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return answer.stdout.strip() == version
+
+
+def find_uv() -> str:
+    """Find uv, else install it into the cache folder."""
+    present = shutil.which("uv")
+    if present and not subprocess.run([present, "-V"], capture_output=True, check=False).returncode:
+        return present
+    home = CACHE / UV.replace("==", "-")
+    uv = home / BIN / f"uv{EXE}"
+    if not uv.exists():
+        execute(sys.executable, "-m", "venv", home)
+        execute(home / BIN / f"python{EXE}", "-m", "pip", "install", UV)
+    return str(uv)
+
+
+def build(uv: str, folder: Path) -> Path:
+    """Build the wheel of this checkout."""
+    execute(uv, "build", "--wheel", "-p", sys.executable, "--out-dir", folder, ROOT)
+    return next(folder.glob("*.whl"))
+
+
+def set_up(environment: Environment, uv: str, toolspan: Sequence[str | Path]) -> None:
+    """Make the environment where it is missing, and put this toolspan into it."""
+    if not environment.python.exists():
+        found = find_python(environment.version)
+        if not found:
+            print(f"Python {environment.version} is not on this machine; uv is asked to fetch it")
+        python = [found] if found else [environment.version, "--managed-python"]
+        execute(uv, "venv", "--allow-existing", environment.home, "--python", *python)
+    install = (uv, "pip", "install", "--python", environment.python)
+    execute(*install, "--requirements", environment.requirements)
+    execute(*install, "--no-deps", *toolspan)
+    execute(uv, "pip", "check", "--python", environment.python)
+
+
+def execute(*command: str | Path) -> None:
+    """Run one command of the set-up; what it wrote is shown when it fails.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    done = subprocess.run(
+        list(map(str, command)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        print(done.stdout, end="", flush=True)
+    done.check_returncode()
+
+
+def surroundings(environment: Environment, peer: Environment, uv: str) -> Mapping[str, str]:
+    """Clear away what the user's shell would tell OpenTelemetry; tell tests where things are."""
+    foreign = ("OTEL_", "TOOLSPAN_", "PYTHON", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return kept | {
+        "PATH": os.pathsep.join([str(environment.python.parent), *os.get_exec_path()]),
+        "TOOLSPAN_PEER_PYTHON": str(peer.python),
+        "UV": uv,
+    }
+
+
+def run_pytest(
+    environment: Environment, arguments: Sequence[str], environ: Mapping[str, str], report: Path
+) -> Counts:
+    """Run pytest in one environment; each line it writes appears under that name."""
+    command = [environment.python, "-m", "pytest", f"--junitxml={report}"]
+    command += ["-o", f"cache_dir={environment.home / 'pytest'}", *arguments]
+    with subprocess.Popen(
+        list(map(str, command)),
+        cwd=ROOT,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as pytest:
+        for line in pytest.stdout or ():
+            print(f"{environment.name} | {line}", end="", flush=True)
+    return count(report, pytest.returncode)
+
+
+def count(report: Path, status: int) -> Counts:
+    """Count from pytest's own report; a run that ended badly has failed, whatever it wrote."""
+    if status == NO_TESTS:
+        return Counts()
+    if not report.exists():
+        return Counts(failed=1)
+    ends = [{part.tag for part in case} for case in ET.parse(report).iter("testcase")]
+    failed = sum(bool(end & {"failure", "error"}) for end in ends)
+    skipped = sum("skipped" in end for end in ends)
+    passed = len(ends) - failed - skipped
+    return Counts(passed, max(failed, int(status != 0)), skipped)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

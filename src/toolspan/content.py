@@ -174,3 +174,162 @@ def _take(nodes: int, left: list[int], depth: int) -> None:
     left[0] -= nodes + 1
     if left[0] < 0 or depth == 0:
         raise _OpaqueError
+
+
+class Redactor:
+    """The first set of redaction rules, by key: what stands under a secret key is never written.
+
+    `extra`: further parts of keys, in any case. `custom`: called with the path, the value and the
+    tool's name for every value whose key is not secret; what it returns is written instead (the
+    value itself: no change). If it raises, or returns no plain value, `[redaction failed]` is.
+    """
+
+    __slots__ = ("_extra", "_known", "custom")
+
+    def __init__(
+        self,
+        extra: Iterable[str] = (),
+        custom: Callable[[tuple[str, ...], object, str], object] | None = None,
+    ) -> None:
+        self._extra = tuple(filter(None, map(_squeezed, extra)))
+        self._known: dict[str, bool] = {}
+        self.custom = custom
+
+    def secret(self, key: str) -> bool:
+        """Whether the value under `key`, an exact str, must not be written."""
+        known = self._known.get(key)
+        if known is None:
+            known = self._judge(key)
+            if len(key) <= 64 and len(self._known) < 1_024:  # noqa: PLR2004  # 100 kB at most
+                self._known[key] = known
+        return known
+
+    def _judge(self, key: str) -> bool:
+        squeezed = _squeezed(key)
+        rest = _HARMLESS.sub(" ", squeezed)
+        return (
+            any(part in rest for part in SECRET_PARTS)
+            or any(part in squeezed for part in self._extra)
+            or any(word.lower() in SECRET_WORDS for word in _WORD.findall(key))
+        )
+
+    def text(self, text: str) -> str:
+        """`text` without the values of secret keys, wherever JSON or Python is quoted in it.
+
+        In linear time, and also where the text is no valid JSON or was cut: a value whose end
+        is not found is taken to reach to the end of the text.
+        """
+        if ":" not in text or not self._mentions_secret(text):
+            return text
+        kept = []
+        at = 0
+        for colon in _KEY_END.finditer(text):
+            quote = colon.start()
+            if quote >= at and self._secret_before(text, at, quote):
+                level = _level(text, quote)
+                mark = text[quote - (1 << level) + 1 : quote + 1]
+                kept += text[at : colon.end()], mark, REDACTED, mark
+                at = _value_end(text, colon.end(), level)
+        kept.append(text[at:])
+        return "".join(kept)
+
+    def _mentions_secret(self, text: str) -> bool:
+        """A quick look at the keys without escapes: in nearly all texts, none is secret."""
+        return (
+            "\\" in text
+            or any(map(self.secret, set(_DOUBLE_QUOTED_KEY.findall(text))))
+            or any(map(self.secret, set(_SINGLE_QUOTED_KEY.findall(text))))
+        )
+
+    def _secret_before(self, text: str, start: int, end: int) -> bool:
+        """Whether the key whose closing quote stands at `end` is secret."""
+        level = _level(text, end)
+        at = text.rfind(text[end], start, end)
+        while at > start and _level(text, at) > level:
+            at = text.rfind(text[end], start, at)
+        key = text[max(at, start) : end]
+        return self.secret(_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), key))
+
+
+_SEPARATORS: Final = re.compile(r"[\W_]+")
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_KEY_END: Final = re.compile(r"""["']\s*:\s*""")
+_DOUBLE_QUOTED_KEY: Final = re.compile(r'"([^"]*)"\s*:')
+_SINGLE_QUOTED_KEY: Final = re.compile(r"'([^']*)'\s*:")
+_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
+_TOKEN: Final = re.compile(r"""\\+["']?|["'\[\]{}(),]""")
+
+
+def _squeezed(key: str) -> str:
+    return _SEPARATORS.sub("", key).lower()
+
+
+def _level(text: str, quote: int) -> int:
+    """How many strings around it the string has that this quote opens or closes.
+
+    JSON inside a JSON string escapes its quotes once, inside another string three times, and an
+    even number of backslashes is content: the level is the number of ones that their number ends
+    in.
+    """
+    slashes = 0
+    while slashes < quote and text[quote - slashes - 1] == "\\":
+        slashes += 1
+    level = 0
+    while slashes & 1:
+        slashes >>= 1
+        level += 1
+    return level
+
+
+def _value_end(text: str, at: int, level: int) -> int:
+    """Where the value ends that begins at `at`, in the string of `level`."""
+    depth = 0
+    inside = ""
+    for token in _TOKEN.finditer(text, at):
+        mark = token[0][-1]
+        if mark in "\"'":
+            around = _level(text, token.end() - 1)
+            if around > level or inside not in {"", mark}:
+                continue
+            if around < level:
+                return token.start()
+            inside = "" if inside else mark
+            if not inside and depth == 0:
+                return token.end()
+        elif inside or mark == "\\":
+            continue
+        elif mark in "[{(":
+            depth += 1
+        elif depth == 0:
+            return token.start()
+        elif mark != ",":
+            depth -= 1
+            if depth == 0:
+                return token.end()
+    return len(text)
+
+
+class Rendered(NamedTuple):
+    """The text of one attribute value, and whether something was left out of it for its size."""
+
+    text: str
+    truncated: bool
+
+
+def render(value: object, limit: int | None, redactor: Redactor, tool: str = "") -> Rendered:
+    """`value` as text of at most `limit` bytes of UTF-8 (None: no cap).
+
+    Text stays as it is; over the limit it begins with "[cut: N characters] ". Anything else
+    becomes JSON, over the limit still JSON: what is missing is counted in a last item
+    "… N more" or under a last key "…". `tool` is for a custom redactor.
+    """
+    writer = _Writer(sys.maxsize if limit is None else max(limit, 0), redactor, tool)
+    kind = type(value)
+    if redactor.custom is not None:
+        value = writer.asked(_opened(value) if kind is str else value, ())
+        kind = type(value)
+    if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
+        return writer.plain(value)
+    if not writer.shown(value, ()):
+        writer.put('"…"')
+    return Rendered("".join(writer.parts), writer.cut)

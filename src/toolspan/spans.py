@@ -130,7 +130,7 @@ def write_arguments(span: Span, call: ToolCall, settings: Settings) -> None:
     if not captures(call, settings) or call.arguments is None or not span.is_recording():
         return
     limit = _least(settings.value_limit, settings.span_limit)
-    text = render(call.arguments, limit, redactor(settings))
+    text = render(call.arguments, limit, redactor(settings), call.name)
     span.set_attribute(semconv.CALL_ARGUMENTS, text.text)
     if text.truncated:
         span.set_attribute(semconv.ARGUMENTS_TRUNCATED, value=True)
@@ -147,7 +147,7 @@ def write_end(span: Span, call: ToolCall, outcome: Outcome, settings: Settings) 
     if outcome.type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.type
     if outcome.result is not None and captures(call, settings):
-        _write_result(attributes, outcome.result, span, settings)
+        _write_result(attributes, call, outcome.result, span, settings)
     if attributes:
         attributes[semconv.OUTCOME] = outcome.word
         span.set_attributes(attributes)
@@ -169,12 +169,12 @@ def _write_details(attributes: dict[str, Any], outcome: Outcome) -> None:
 
 
 def _write_result(
-    attributes: dict[str, Any], result: object, span: Span, settings: Settings
+    attributes: dict[str, Any], call: ToolCall, result: object, span: Span, settings: Settings
 ) -> None:
     known: Any = getattr(span, "attributes", None) or {}
     used = len(str(known.get(semconv.CALL_ARGUMENTS) or "").encode("utf-8", "replace"))
     left = None if settings.span_limit is None else max(settings.span_limit - used, 64)
-    text = render(result, _least(settings.value_limit, left), redactor(settings))
+    text = render(result, _least(settings.value_limit, left), redactor(settings), call.name)
     attributes[semconv.CALL_RESULT] = text.text
     if text.truncated:
         attributes[semconv.RESULT_TRUNCATED] = True
@@ -183,7 +183,7 @@ def _write_result(
 def _description(call: ToolCall, outcome: Outcome, settings: Settings) -> str | None:
     if outcome.message is None or not captures(call, settings):
         return None
-    return render(outcome.message, DESCRIPTION_LIMIT, redactor(settings)).text
+    return render(outcome.message, DESCRIPTION_LIMIT, redactor(settings), call.name).text
 
 
 def captures(call: ToolCall, settings: Settings) -> bool:

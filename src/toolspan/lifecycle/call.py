@@ -48,7 +48,6 @@ class LiveCall(Life):
     told: Outcome | None = None
     #: The layers of other adapters that found this very call below their own door.
     merged: frozenset[int] = frozenset()
-    written = False
     _key: tuple[str, str, object] | None = None
     _links: tuple[Link, ...] = ()
 
@@ -67,6 +66,8 @@ class LiveCall(Life):
             call.started = time_ns()
         if call.id is not None:
             self._count_try(call.id, current)
+        if call.carrier:
+            self._link_what_is_ambient(call.carrier, current)
         if self.word is not None and self.word.decide:
             self.undecided = True
             self.enter(otel.Context({**current, CALL: self, UNDECIDED: self}))
@@ -109,21 +110,23 @@ class LiveCall(Life):
         tracer = TRACING.tracer or TRACING.bind()
         if tracer is None:
             return
-        if self.call.carrier is not None:
-            context = self._remote(context)
+        if self.call.carrier:
+            context = propagate.extract(self.call.carrier, context)
         TRACING.counts["opened"] += 1
         self.span = open_span(tracer, self.call, context, TRACING.settings, self._links)
         if self._key is not None:
             _TRIES.put(self._key, (self.call.attempt, self.span.get_span_context()))
 
-    def _remote(self, context: Context) -> Context:
-        """The caller's context out of the message; what is ambient here becomes a link."""
-        ambient = trace.get_current_span(context).get_span_context()
-        remote = propagate.extract(self.call.carrier or {}, context)
-        caller = trace.get_current_span(remote).get_span_context()
-        if ambient.is_valid and caller.is_valid and ambient.trace_id != caller.trace_id:
+    def _link_what_is_ambient(self, carrier: Mapping[str, str], current: Context) -> None:
+        """The parent is the caller in the message; the request that brought it is linked.
+
+        A span that ended is none: a session's task may still have its first request's around it.
+        """
+        around = trace.get_current_span(current)
+        ambient = around.get_span_context()
+        caller = trace.get_current_span(propagate.extract(carrier, current)).get_span_context()
+        if around.is_recording() and caller.is_valid and ambient.trace_id != caller.trace_id:
             self._links = (*self._links, Link(ambient))
-        return remote
 
     def _count_try(self, id_: str, current: Context) -> None:
         around = trace.get_current_span(current).get_span_context()
@@ -140,7 +143,10 @@ class LiveCall(Life):
 
     def takes(self, call: ToolCall, hook: Hook) -> bool:
         """Whether `call`, seen by another layer below, is this very call."""
-        if self.done or hook is self.word or id(hook) in self.merged or call.name != self.call.name:
+        if self.done or self.call.kind == "server" or call.name != self.call.name:
+            return False
+        if hook is self.word or id(hook) in self.merged:
+            self.told = None  # the body tries again: how its first try ended is not its own end
             return False
         mine, theirs = self.call.arguments, call.arguments
         if mine is not None and theirs is not None and not same_arguments(mine, theirs):
@@ -155,19 +161,18 @@ class LiveCall(Life):
         if attributes and self.span is not None and self.span.is_recording():
             self.span.set_attributes(attributes)
 
-    def tell(self, outcome: Outcome) -> None:
-        """An inner function saw how this call ends; the first that saw an error is right."""
+    def hear(self, outcome: Outcome) -> None:
+        """An inner layer saw how this call ends; the first that saw an error is right."""
         if self.told is None or self.told.error is None:
             self.told = outcome
-        if self.call.owner is not None and not self.undecided and not self.written:
-            self._write_before_its_owner_ends_it(replace(outcome))
 
-    def _write_before_its_owner_ends_it(self, outcome: Outcome) -> None:
-        self._settle(outcome)
-        outcome.size = size_of(outcome.result)
-        if self.span is not None:
-            write_end(self.span, self.call, outcome, TRACING.settings)
-            self.written = True
+    def tell(self, outcome: Outcome) -> None:
+        """An inner function saw how this call ends, maybe just before its owner ends the span."""
+        self.hear(outcome)
+        if self.call.owner is not None and not self.undecided:
+            outcome = replace(outcome)
+            self._settle(outcome)
+            self._write(outcome)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -186,17 +191,20 @@ class LiveCall(Life):
             self._open(otel.get_current())
         if self.told is not None or outcome.error is not None:
             self._settle(outcome)
-        if outcome.result is not None and outcome.size is None:
-            outcome.size = size_of(outcome.result)
         span = self.span
         try:
-            if span is not None and not self.written:
-                write_end(span, self.call, outcome, TRACING.settings)
+            self._write(outcome)
         finally:
             if span is not None and self.call.owner is None:
                 span.end(self.call.started + duration)
             for listener in TRACING.listeners:
                 listener.finished(self.call, outcome, duration)
+
+    def _write(self, outcome: Outcome) -> None:
+        if outcome.result is not None and outcome.size is None:
+            outcome.size = size_of(outcome.result)
+        if self.span is not None:
+            write_end(self.span, self.call, outcome, TRACING.settings)
 
     def _settle(self, outcome: Outcome) -> None:
         """Complete the outcome by what was told, and name its error."""
@@ -218,12 +226,12 @@ class Merged:
     @contained
     def ended(self, value: Any) -> None:
         """The inner layer returned."""
-        self.outer.tell(self._hook.outcome(value))
+        self.outer.hear(self._hook.outcome(value))
 
     @contained
     def raised(self, error: BaseException) -> None:
         """The inner layer raised; the outer one may swallow it."""
-        self.outer.tell(outcome_of_error(error, self._hook.raised))
+        self.outer.hear(outcome_of_error(error, self._hook.raised))
 
     def over(self, outcome: Outcome, *, collected: bool = False) -> None:
         """The inner layer was dropped; the outer one ends the call."""
@@ -269,6 +277,7 @@ def _merge(outcome: Outcome, told: Outcome) -> None:
         outcome.error = told.error
         outcome.exception = outcome.exception or told.exception
         outcome.type = outcome.type or told.type
+        outcome.message = outcome.message or told.message
 
 
 def current_call() -> LiveCall | None:

@@ -51,12 +51,14 @@ _NOBODY = _Nobody()
 class _Holder:
     """Ties a life to the host's coroutine or generator, and ends it if both are just dropped."""
 
-    __slots__ = ("_inner", "life", "stepper")
+    __slots__ = ("begun", "inner", "life", "stepper")
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, begun: AnyLife = _NOBODY) -> None:
+        #: The life of the function that made the coroutine, until its first step takes it over.
+        self.begun = begun
         self.life: Any = None
         self.stepper: Callable[[], object] = lambda: None
-        self._inner = inner
+        self.inner: Any = None
 
     def open(self, opener: Opener, instance: Any, args: Any, kwargs: Any) -> Any:
         self.life = opener(instance, args, kwargs) or _NOBODY
@@ -66,8 +68,8 @@ class _Holder:
         # A reference with a callback is cleared before a finalizer runs: when it is dead while
         # the stepper is closed, the garbage collector closes it and may hold any lock.
         self.stepper = weakref.ref(stepper, _forget)
-        stepper.__name__ = getattr(self._inner, "__name__", stepper.__name__)
-        stepper.__qualname__ = getattr(self._inner, "__qualname__", stepper.__qualname__)
+        stepper.__name__ = getattr(self.inner, "__name__", stepper.__name__)
+        stepper.__qualname__ = getattr(self.inner, "__qualname__", stepper.__qualname__)
         return stepper
 
     def collected(self) -> bool:
@@ -75,8 +77,9 @@ class _Holder:
 
     def __del__(self) -> None:
         if self.life is None:
-            if type(self._inner) is CoroutineType:
-                self._inner.close()  # never awaited: the one warning about it is our stepper's
+            if type(self.inner) is CoroutineType:
+                self.inner.close()  # never awaited: the one warning about it is our stepper's
+            self.begun.over(Outcome(error="cancelled"), collected=True)
         elif not self.life.done:
             self.life.over(_broken_off(), collected=True)
 
@@ -97,11 +100,11 @@ def driver_for(function: Any) -> Callable[[Opener], Wrapper]:
     if not inspect.isroutine(inner) and not inspect.isclass(inner):
         inner = getattr(type(inner), "__call__", inner)
     if inspect.isasyncgenfunction(inner):
-        return _async_generator
+        return _stepping(_async_stepped)
     if inspect.iscoroutinefunction(inner):
-        return _coroutine
+        return _stepping(_awaited)
     if inspect.isgeneratorfunction(inner):
-        return _generator
+        return _stepping(_stepped)
     return _function
 
 
@@ -124,13 +127,22 @@ def _function(opener: Opener) -> Wrapper:
     return call
 
 
-def _coroutine(opener: Opener) -> Wrapper:
-    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        inner = wrapped(*args, **kwargs)
-        holder = _Holder(inner)
-        return holder.watch(_awaited(holder, opener, inner, instance, args, kwargs))
+def _stepping(stepper: Callable[..., Any]) -> Callable[[Opener], Wrapper]:
+    """The driver of a function that gives something to be stepped by `stepper`."""
 
-    return call
+    def driver(opener: Opener) -> Wrapper:
+        def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            holder = _Holder()  # made first: then a collected cycle finalizes it first
+            try:
+                holder.inner = wrapped(*args, **kwargs)
+            except BaseException as error:
+                (opener(instance, args, kwargs) or _NOBODY).raised(error)
+                raise
+            return holder.watch(stepper(holder, opener, instance, args, kwargs))
+
+        return call
+
+    return driver
 
 
 def _resumed(life: AnyLife, inner: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
@@ -140,17 +152,16 @@ def _resumed(life: AnyLife, inner: Coroutine[Any, Any, Any]) -> Coroutine[Any, A
         life.resume()
         return life
 
-    holder = _Holder(inner)
-    return holder.watch(_awaited(holder, reopen, inner, None, (), {}))  # type: ignore[no-any-return]  # the same object
+    holder = _Holder(life)
+    holder.inner = inner
+    return holder.watch(_awaited(holder, reopen, None, (), {}))  # type: ignore[no-any-return]  # the same object
 
 
-async def _awaited(
-    holder: _Holder, opener: Opener, inner: Any, instance: Any, args: Any, kwargs: Any
-) -> Any:
+async def _awaited(holder: _Holder, opener: Opener, instance: Any, args: Any, kwargs: Any) -> Any:
     life = holder.open(opener, instance, args, kwargs)
     life.mark()
     try:
-        value = await inner
+        value = await holder.inner
     except GeneratorExit:
         life.over(Outcome(error="cancelled"), collected=True)
         raise
@@ -161,19 +172,10 @@ async def _awaited(
     return value
 
 
-def _generator(opener: Opener) -> Wrapper:
-    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        inner = wrapped(*args, **kwargs)
-        holder = _Holder(inner)
-        return holder.watch(_stepped(holder, opener, inner, instance, args, kwargs))
-
-    return call
-
-
 def _stepped(
-    holder: _Holder, opener: Opener, inner: Any, instance: Any, args: Any, kwargs: Any
+    holder: _Holder, opener: Opener, instance: Any, args: Any, kwargs: Any
 ) -> Generator[Any, Any, Any]:
-    life = holder.open(opener, instance, args, kwargs)
+    inner, life = holder.inner, holder.open(opener, instance, args, kwargs)
     step, value = inner.send, None
     while True:
         try:
@@ -206,19 +208,10 @@ def _close(life: AnyLife, inner: Any) -> None:
         raise
 
 
-def _async_generator(opener: Opener) -> Wrapper:
-    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        inner = wrapped(*args, **kwargs)
-        holder = _Holder(inner)
-        return holder.watch(_async_stepped(holder, opener, inner, instance, args, kwargs))
-
-    return call
-
-
 async def _async_stepped(
-    holder: _Holder, opener: Opener, inner: Any, instance: Any, args: Any, kwargs: Any
+    holder: _Holder, opener: Opener, instance: Any, args: Any, kwargs: Any
 ) -> AsyncGenerator[Any, Any]:
-    life = holder.open(opener, instance, args, kwargs)
+    inner, life = holder.inner, holder.open(opener, instance, args, kwargs)
     life.mark()
     step, value = inner.asend, None
     while True:

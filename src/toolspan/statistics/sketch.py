@@ -81,18 +81,19 @@ class Sketch:
             self._least = min(self._least, nanoseconds)
             self.max = max(self.max, nanoseconds)
         bits = nanoseconds.bit_length()
-        place = _MANTISSA[nanoseconds << _TOP_BITS >> bits] + (bits << SCALE)
         try:
+            place = _MANTISSA[nanoseconds >> bits - _TOP_BITS] + bits * _OCTAVE
             if nanoseconds > _UPPER[place]:
                 place += 1
-            index = (place >> self._lowered) - self._first
+            index = (place >> self._lowered if self._lowered else place) - self._first
             self._counts[index if index >= 0 else WINDOW] += 1
-        except (IndexError, OverflowError):  # outside the window, or 2^32 times in one bucket
-            self._make_room(place)
+        except (IndexError, ValueError, OverflowError):
+            self._add_slowly(nanoseconds)
 
-    def _make_room(self, place: int) -> None:
+    def _add_slowly(self, nanoseconds: int) -> None:
+        """Count what is outside the window, very short, or in a bucket that held 2^32 - 1."""
         cells = self._cells()
-        place = min(place, len(_UPPER) - 1) >> self._lowered
+        place = min(bisect_left(_UPPER, nanoseconds), len(_UPPER) - 1) >> self._lowered
         cells[place] = cells.get(place, 0) + 1
         self._fill(cells, self._lowered)
 

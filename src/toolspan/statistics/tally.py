@@ -48,28 +48,51 @@ class Tally:
     #: Own calls that ran at the moment of reading, and the age of the oldest.
     in_flight: int = 0
     oldest: float = 0.0
+    # A first try that went well is counted by its duration alone, and told apart in `_settle`:
+    # durations of calls that stand in `outcomes` already, and plain calls without a size.
+    _settled: int = 0
+    _unsized: int = 0
     # Reentrant: a signal handler may call a tool while its thread records one.
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def record(self, call: ToolCall, outcome: Outcome, duration: int) -> None:
+    def record(self, call: ToolCall, outcome: Outcome, duration: int, foreign: int = 0) -> None:
         """Count one call of `duration` nanoseconds; a refusal is counted and not measured."""
-        word = outcome.error or "ok"
-        with self.lock:
-            self.outcomes[word] += 1
-            if call.attempt == 1:
-                self.first_attempts += 1
-            if word not in REFUSALS:
+        size = outcome.size
+        # Not `with`, which costs twice as much: this is every call's path.
+        self._lock.acquire()
+        try:
+            if outcome.error is not None or call.attempt != 1 or foreign:
+                self._record_apart(call, outcome, duration, foreign)
+            else:
                 self.sketch.add(duration)
-            if outcome.size is not None:
-                self._measure(outcome.size)
-            if word in FAILURES:
-                self.last_error = clean(outcome.type or word)
-                self.last_error_at = call.started
+            if size is None:
+                self._unsized += 1
+            else:
+                self.results_size += size
+                if size > self.largest_result:
+                    self.largest_result = size
+        finally:
+            self._lock.release()
 
-    def _measure(self, size: int) -> None:
-        self.results += 1
-        self.results_size += size
-        self.largest_result = max(self.largest_result, size)
+    def _record_apart(self, call: ToolCall, outcome: Outcome, duration: int, foreign: int) -> None:
+        word = outcome.error or "ok"
+        self.outcomes[word] += 1
+        self.foreign += foreign
+        if call.attempt == 1:
+            self.first_attempts += 1
+        if word not in REFUSALS:
+            self.sketch.add(duration)
+            self._settled += 1
+        if word in FAILURES:
+            self.last_error = clean(outcome.type or word)
+            self.last_error_at = call.started
+
+    def _settle(self) -> None:
+        plain = self.sketch.count - self._settled
+        self._settled += plain
+        self.outcomes["ok"] += plain
+        self.first_attempts += plain
+        self.results = self.calls - self._unsized
 
     @property
     def key(self) -> Key:

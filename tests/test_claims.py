@@ -47,8 +47,9 @@ for name in ("fork", "register_at_fork", "getuid", "killpg", "O_NOFOLLOW"):
 for name in ("SIGKILL", "SIGHUP", "SIGUSR1", "SIGALRM", "alarm", "setitimer"):
     vars(signal).pop(name, None)
 import toolspan
-for module in pkgutil.iter_modules(toolspan.__path__, "toolspan."):
-    importlib.import_module(module.name)
+for module in pkgutil.iter_modules(toolspan.__path__):
+    if module.name != "__main__":  # that one is a program
+        importlib.import_module(f"toolspan.{module.name}")
 toolspan.instrument()
 add = toolspan.tool(lambda a, b: a + b)
 print(add(1, 2), dict(toolspan.containment.failures))

@@ -280,7 +280,7 @@ tell(dropped=toolspan.flush(1).dropped)
     assert "before the end: 1 " in line
 
 
-@pytest.mark.parametrize(("mode", "seconds"), [("refuse", 0.5), ("silent", 2.5)])
+@pytest.mark.parametrize(("mode", "seconds"), [("refuse", 1.0), ("silent", 3.0)])
 def test_an_exit_is_not_held_up(mode, seconds):
     with Receiver(mode) as receiver:
         done = run(EXIT, receiver.url)

@@ -31,12 +31,14 @@ MAY_IMPORT = {
     "toolcall": set(),
     "containment": set(),
     "semconv": set(),
+    "versions": set(),
     "settings": {"containment", "semconv"},
     "content": {"toolcall", "containment", "settings"},
     "hooks": {"toolcall", "containment"},
     "spans": {"toolcall", "content", "semconv", "containment", "settings"},
     "neighbours": {"toolcall", "semconv", "containment"},
-    "lifecycle": {"toolcall", "hooks", "spans", "neighbours", "containment", "settings"},
+    "lifecycle": {"toolcall", "content", "hooks", "spans", "neighbours", "semconv", "containment"}
+    | {"settings", "versions"},
     "adapters": {"toolcall", "hooks"},
     "statistics": {"toolcall", "semconv", "containment", "settings"},
     "export": {"semconv", "containment", "settings"},
@@ -46,7 +48,7 @@ MAY_IMPORT = {
     "resilience": {"__init__"},  # the public API, like any user; nothing imports it
 }
 CORE = {"toolcall", "containment", "semconv", "settings", "content", "hooks", "spans"}
-CORE |= {"neighbours", "lifecycle"}
+CORE |= {"neighbours", "lifecycle", "versions"}
 DOORS = {"api", "dispatching", "listening", "status"}
 ABOVE = CORE | DOORS | {"adapters", "statistics", "export", "store", "insights", "serve"}
 MAY_IMPORT |= dict.fromkeys(DOORS, CORE | {"statistics"})
@@ -55,6 +57,7 @@ MAY_IMPORT |= {
     "quickstart": ABOVE | {"instrumentor"},
     "testing": ABOVE | {"instrumentor"},
     "cli": ABOVE | {"instrumentor", "quickstart", "testing", "__init__"},
+    "__main__": {"cli"},
     "__init__": ABOVE | {"instrumentor", "quickstart", "testing"},
 }
 
@@ -96,7 +99,7 @@ def wrong_imports(tree: ast.AST, room: str) -> Iterator[str]:
             yield f"{line}: {room} imports relatively"
         elif first == "toolspan":
             target = target if target in MAY_IMPORT else "__init__"
-            if target != room and target not in MAY_IMPORT[room]:
+            if target != room and target not in MAY_IMPORT.get(room, ()):
                 yield f"{line}: {room} imports {target}"
         elif first == "wrapt" and room != "hooks":
             yield f"{line}: {room} imports wrapt"

@@ -160,7 +160,7 @@ class TracedCall:
     ) -> None:
         live, self._live = self._live, None
         if live is not None:
-            live.over(self._outcome(error) or Outcome())
+            live.over(self._outcome(error) or Outcome(), collected=kind is GeneratorExit)
 
     async def __aenter__(self) -> TracedCall:
         return self.__enter__()

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from hashlib import blake2b
 from itertools import islice
@@ -47,6 +47,8 @@ _HARMLESS: Final = re.compile(
     r"(?<!access)(?<!refresh)(?<!bearer)(?<!session)(?<!auth)(?<!api)tokens"
     r"|token(?:i[sz]|count|limit|usage|budget|length|type)|secretar"
 )
+#: Called with the path, the value and the tool's name; returns what is written instead.
+Custom = Callable[[tuple[str, ...], object, str], object]
 REDACTED: Final = "[redacted]"
 FAILED: Final = "[redaction failed]"
 
@@ -189,7 +191,7 @@ class Redactor:
     def __init__(
         self,
         extra: Iterable[str] = (),
-        custom: Callable[[tuple[str, ...], object, str], object] | None = None,
+        custom: Custom | None = None,
     ) -> None:
         self._extra = tuple(filter(None, map(_squeezed, extra)))
         self._known: dict[str, bool] = {}
@@ -236,7 +238,7 @@ class Redactor:
     def _mentions_secret(self, text: str) -> bool:
         """A quick look at the keys without escapes: in nearly all texts, none is secret."""
         return (
-            "\\" in text
+            _ESCAPED.search(text) is not None
             or any(map(self.secret, set(_DOUBLE_QUOTED_KEY.findall(text))))
             or any(map(self.secret, set(_SINGLE_QUOTED_KEY.findall(text))))
         )
@@ -256,6 +258,7 @@ _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _KEY_END: Final = re.compile(r"""["']\s*:\s*""")
 _DOUBLE_QUOTED_KEY: Final = re.compile(r'"([^"]*)"\s*:')
 _SINGLE_QUOTED_KEY: Final = re.compile(r"'([^']*)'\s*:")
+_ESCAPED: Final = re.compile(r"""\\["'u]""")
 _ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 _TOKEN: Final = re.compile(r"""\\+["']?|["'\[\]{}(),]""")
 
@@ -289,7 +292,7 @@ def _value_end(text: str, at: int, level: int) -> int:
         mark = token[0][-1]
         if mark in "\"'":
             around = _level(text, token.end() - 1)
-            if around > level or inside not in {"", mark}:
+            if around > level or (inside and inside != mark):
                 continue
             if around < level:
                 return token.start()
@@ -324,12 +327,370 @@ def render(value: object, limit: int | None, redactor: Redactor, tool: str = "")
     "… N more" or under a last key "…". `tool` is for a custom redactor.
     """
     writer = _Writer(sys.maxsize if limit is None else max(limit, 0), redactor, tool)
-    kind = type(value)
     if redactor.custom is not None:
-        value = writer.asked(_opened(value) if kind is str else value, ())
-        kind = type(value)
+        value = writer.asked(_opened(value) if type(value) is str else value, ())
+    kind = type(value)
     if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
         return writer.plain(value)
-    if not writer.shown(value, ()):
-        writer.put('"…"')
+    if not writer.value(value, ()):
+        return Rendered('"…"' if writer.left > len('"…"') + 1 else "", truncated=True)
     return Rendered("".join(writer.parts), writer.cut)
+
+
+def _opened(text: str) -> object:
+    """What JSON text holds, so that a custom redactor sees its paths; else the text."""
+    if len(text) > _PARSED or text.lstrip()[:1] not in {"{", "["}:
+        return text
+    try:
+        parsed: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return parsed
+
+
+@contained
+def _custom_redactor(
+    custom: Custom, path: tuple[str, ...], value: object, tool: str
+) -> tuple[object]:
+    return (custom(path, value, tool),)
+
+
+class _Writer:
+    """Writes one value as JSON, piece by piece, into what is left of the limit.
+
+    A method that writes a value writes it in at most `left` bytes, if need be cut and marked, or
+    returns False. An open container has set aside what its end needs.
+    """
+
+    __slots__ = ("_custom", "_open", "_rest", "cut", "left", "parts", "redactor", "tool")
+
+    def __init__(self, limit: int, redactor: Redactor, tool: str) -> None:
+        self.left = limit
+        self.redactor = redactor
+        self.tool = tool
+        self.parts: list[str] = []
+        self.cut = False
+        self._custom = redactor.custom
+        self._open: list[int] = []
+        self._rest = _CONTAINERS
+
+    def asked(self, value: object, path: tuple[str, ...]) -> object:
+        """What the custom redactor wants written; about its own answer it is not asked again."""
+        if self._custom is None:
+            return value
+        answer = _custom_redactor(self._custom, path, value, self.tool)
+        if answer is not None and answer[0] is value:
+            return value
+        self._custom = None
+        if answer is None or not any(type(answer[0]) is plain for plain in _PLAIN):
+            return FAILED
+        return answer[0]
+
+    def plain(self, text: Any) -> Rendered:
+        """A text that stands for itself."""
+        shown, cut = self._fitting(text, self.left, _legible)
+        return Rendered("[cut]"[: self.left] if shown is None else shown, cut)
+
+    def value(self, value: Any, path: tuple[str, ...]) -> bool:
+        """Write any value."""
+        kind = type(value)
+        if kind is str:
+            return self._string(value)
+        if kind is int:
+            return self._integer(value)
+        if kind is dict:
+            return self._block(value, len(value), value.items(), path)
+        if kind is list or kind is tuple:
+            return self._block(value, len(value), enumerate(value), path, "[]")
+        if value is None or kind is bool:
+            return self._put("null" if value is None else "true" if value else "false")
+        return self._foreign(value, kind, path)
+
+    def _foreign(self, value: Any, kind: type, path: tuple[str, ...]) -> bool:
+        """Write what is no exact type of JSON."""
+        if issubclass(kind, Enum):
+            return self._string(_member(value, kind))
+        if issubclass(kind, str):
+            return self._string(value)
+        if issubclass(kind, dict):
+            return self._block(value, dict.__len__(value), dict.items(value), path)
+        if (fields := _fields(value, kind)) is not None:
+            return self._block(value, len(fields), fields, path)
+        for builtin in _LISTS:
+            if issubclass(kind, builtin):
+                items = enumerate(builtin.__iter__(value))
+                return self._block(value, builtin.__len__(value), items, path, "[]")
+        if issubclass(kind, int):
+            return self._integer(value)
+        if issubclass(kind, float):
+            return self._put(_number(value))
+        for builtin in _BYTES:
+            if issubclass(kind, builtin):
+                return self._put(f'{{"bytes":{builtin.__len__(value)}}}')
+        return self._string(f"<{type_name(kind)}>")
+
+    def _block(
+        self,
+        value: object,
+        count: int,
+        entries: Iterable[tuple[object, object]],
+        path: tuple[str, ...],
+        brackets: str = "{}",
+    ) -> bool:
+        """Write a container, or as many of its entries as fit and how many are missing."""
+        if count == 0:
+            return self._put(brackets)
+        if id(value) in self._open:
+            return self._put('"<cycle>"')
+        if len(self._open) == _DEPTH or self._rest == 0:
+            self.cut = True
+            return self._put('"<deep>"')
+        note = _NOTE + len(str(count))
+        if self.left < len(brackets) + note:
+            return False
+        self.left -= len(brackets) + note
+        self.parts.append(brackets[0])
+        self._open.append(id(value))
+        self._rest -= 1
+        written = self._entries(_steady(entries), count, note, path, keyed=brackets == "{}")
+        self._open.pop()
+        if written < count:
+            self.cut = True
+            more = f"{count - written} more"
+            form = f'"…":"{more}"' if brackets == "{}" else f'"… {more}"'
+            self._put(f",{form}" if written else form)
+        self.parts.append(brackets[1])
+        return True
+
+    def _entries(
+        self,
+        entries: Iterable[tuple[object, object]],
+        count: int,
+        note: int,
+        path: tuple[str, ...],
+        *,
+        keyed: bool,
+    ) -> int:
+        """Write entries while they fit, and give back the bytes that were kept for a note."""
+        written = 0
+        for key, item in entries:
+            if written == count:  # another thread adds to it
+                break
+            if written == count - 1:
+                self.left += note
+                note = 0
+            kept, left = len(self.parts), self.left
+            if not self._entry("," if written else "", key, item, path, keyed=keyed):
+                del self.parts[kept:]
+                self.left = left
+                break
+            written += 1
+        self.left += note
+        return written
+
+    def _entry(
+        self, comma: str, key: object, item: object, path: tuple[str, ...], *, keyed: bool
+    ) -> bool:
+        name = ""
+        if keyed:
+            name = key if type(key) is str else _key_text(key)
+            if len(name) > self.left:
+                return False
+            comma = f"{comma}{_quoted(_legible(name))}:"
+        if comma and not self._put(comma):
+            return False
+        if keyed and self.redactor.secret(name):
+            return self._put(f'"{REDACTED}"')
+        custom = self._custom
+        if custom is None:
+            return self.value(item, path)
+        path = (*path, name if keyed else str(key))
+        done = self.value(self.asked(item, path), path)
+        self._custom = custom
+        return done
+
+    def _string(self, text: Any) -> bool:
+        shown, cut = self._fitting(text, self.left - 2, _escaped)
+        if shown is None:
+            return False
+        self.cut |= cut
+        return self._put(f'"{shown}"')
+
+    def _fitting(self, text: Any, room: int, form: Callable[[str], str]) -> tuple[str | None, bool]:
+        """`text` in `form` in at most `room` bytes, if need be its head behind a mark."""
+        if room < 0:
+            return None, True
+        length = str.__len__(text)
+        head = self.redactor.text(str.__getitem__(text, slice(0, room)))
+        if length <= room:
+            whole = form(head)
+            if _bytes(whole) <= room:
+                return whole, False
+        mark = f"[cut: {length} characters] "
+        if len(mark) > room:
+            return None, True
+        return mark + _head(head, room - len(mark), form), True
+
+    def _integer(self, number: Any) -> bool:
+        bits = int.bit_length(number)
+        if bits > _INT_BITS:
+            return self._put(f'"<int of {bits} bits>"')
+        return self._put(int.__repr__(number))
+
+    def _put(self, text: str) -> bool:
+        size = _bytes(text)
+        if size > self.left:
+            return False
+        self.left -= size
+        self.parts.append(text)
+        return True
+
+
+_PLAIN: Final = (str, int, float, bool, type(None), dict, list, tuple)
+_LISTS: Final[tuple[Any, ...]] = (list, tuple, set, frozenset)
+_BYTES: Final[tuple[Any, ...]] = (bytes, bytearray)
+_NOTE: Final = len(',"…":" more"'.encode())
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+#: Characters that JSON escapes, the backslash first.
+_ESCAPES: Final = tuple(
+    (letter, encode_basestring(letter)[1:-1]) for letter in ("\\", '"', *map(chr, range(32)))
+)
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _legible(text: str) -> str:
+    """`text` as every encoder takes it: U+FFFD for lone surrogates, and for NUL, which databases
+    refuse.
+    """
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    if text.isascii():
+        return text
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _quoted(text: str) -> str:
+    if len(text) < 1_000:  # noqa: PLR2004  # from here on, replacing is up to seven times faster
+        return encode_basestring(text)
+    for letter, escape in _ESCAPES:
+        text = text.replace(letter, escape)
+    return f'"{text}"'
+
+
+def _escaped(text: str) -> str:
+    return _quoted(_legible(text))[1:-1]
+
+
+def _head(text: str, room: int, form: Callable[[str], str]) -> str:
+    """As much of the beginning of `text` in `form` as fits: by pieces, halved when too large."""
+    pieces = []
+    at, step = 0, room
+    while step and at < len(text):
+        piece = form(text[at : at + step])
+        size = _bytes(piece)
+        if size > room:
+            step //= 2
+        else:
+            pieces.append(piece)
+            room -= size
+            at += step
+    return "".join(pieces)
+
+
+def _number(number: float) -> str:
+    if math.isfinite(number):
+        return float.__repr__(number)
+    return '"NaN"' if math.isnan(number) else '"Infinity"' if number > 0 else '"-Infinity"'
+
+
+def _key_text(key: Any) -> str:
+    """A key as JSON writes it, of an unknown type only the type's name."""
+    kind = type(key)
+    if key is None or kind is bool:
+        return "null" if key is None else "true" if key else "false"
+    if kind is int and key.bit_length() <= _INT_BITS:
+        return int.__repr__(key)
+    if kind is float:
+        return float.__repr__(key)
+    if kind is bytes:
+        return key.decode("latin-1")  # type: ignore[no-any-return]
+    if issubclass(kind, str):
+        return str.__getitem__(key, slice(None))
+    return f"<{type_name(kind)}>"
+
+
+def _steady(entries: Iterable[tuple[object, object]]) -> Iterator[tuple[object, object]]:
+    """`entries`, ending where another thread has changed the container under them."""
+    try:
+        yield from entries
+    except RuntimeError:
+        return
+
+
+_MISSING: Final = object()
+_BASES: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
+_NAMESPACE: Final[Callable[[type], Mapping[str, Any]]] = type.__dict__["__dict__"].__get__
+#: Where dataclasses and the models of pydantic 2.10, 2.0 and 1 keep their fields.
+_FIELD_TABLES: Final = (
+    "__pydantic_fields__",
+    "__dataclass_fields__",
+    "model_fields",
+    "__fields__",
+)
+
+
+def _fields(value: Any, kind: type) -> list[tuple[object, object]] | None:
+    """Names and values of a named tuple, dataclass or pydantic model; None for another object.
+
+    Fields that are declared with `repr=False` or `exclude=True` are left out.
+    """
+    for base in _BASES(kind):
+        namespace = _NAMESPACE(base)
+        names = namespace.get("_fields")
+        if type(names) is tuple and issubclass(kind, tuple):
+            return [*zip(names, tuple.__iter__(value), strict=False)]
+        for place in _FIELD_TABLES:
+            table = namespace.get(place)
+            if type(table) is dict:
+                return [
+                    (name, item)
+                    for name, field in table.items()
+                    if type(name) is str
+                    and not _hidden(field)
+                    and (item := _stored(value, name)) is not _MISSING
+                ]
+    return None
+
+
+def _hidden(field: object) -> bool:
+    return _stored(field, "repr") is False or _stored(field, "exclude") is True
+
+
+def _stored(value: object, name: str) -> object:
+    """What is physically stored in `value` as attribute `name`: no property, no lookup."""
+    for base in _BASES(type(value)):
+        namespace = _NAMESPACE(base)
+        slot = namespace.get(name)
+        if type(slot) is MemberDescriptorType:
+            return _slot(slot, value)
+        place = namespace.get("__dict__")
+        if type(place) is GetSetDescriptorType:
+            attributes = place.__get__(value)
+            if issubclass(type(attributes), dict) and dict.__contains__(attributes, name):
+                return dict.__getitem__(attributes, name)
+    return _MISSING
+
+
+def _slot(slot: MemberDescriptorType, value: object) -> object:
+    try:
+        return slot.__get__(value)
+    except AttributeError:
+        return _MISSING
+
+
+def _member(value: object, kind: type) -> str:
+    name = _stored(value, "_name_")
+    return f"{type_name(kind)}.{name}" if type(name) is str else f"<{type_name(kind)}>"

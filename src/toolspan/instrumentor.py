@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import weakref
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
@@ -16,12 +15,13 @@ from opentelemetry.trace import ProxyTracerProvider
 from toolspan import semconv
 from toolspan.adapters import ADAPTERS
 from toolspan.containment import LOGGER, contained, forget_said
-from toolspan.hooks import Placement
-from toolspan.lifecycle import TRACING, VERSION, drain, undecided, wrapper_for
+from toolspan.hooks import PLACEMENTS, Placement
+from toolspan.lifecycle import TRACING, drain, undecided, wrapper_for
 from toolspan.neighbours import Watch
 from toolspan.settings import Settings, read_settings
 from toolspan.statistics import ToolStatistics
 from toolspan.statistics.metrics import DurationHistogram, observe
+from toolspan.versions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -40,7 +40,6 @@ class Installation:
     """What is in place in this process; there is one."""
 
     def __init__(self) -> None:
-        self.placements: dict[str, Placement] = {}
         self.statistics: Final = ToolStatistics()
         self.statistics.enabled = False
         self._histograms: weakref.WeakKeyDictionary[Any, DurationHistogram] = (
@@ -75,9 +74,9 @@ class Installation:
             self._place(adapter)
 
     def _place(self, adapter: Adapter) -> None:
-        placement = self.placements.get(adapter.name)
+        placement = PLACEMENTS.get(adapter.name)
         if placement is None:
-            placement = self.placements[adapter.name] = Placement(adapter, wrapper_for)
+            placement = PLACEMENTS[adapter.name] = Placement(adapter, wrapper_for)
         placement.place()
 
     def watch(self, provider: Any) -> None:
@@ -101,7 +100,9 @@ class Installation:
         if type(provider).__module__.startswith("opentelemetry.metrics"):
             return  # the API's stand-in: asked again when the first call finds a provider
         if provider not in self._histograms:
-            meter = provider.get_meter(semconv.SCOPE, VERSION, semconv.SCHEMA_URL)
+            meter = provider.get_meter(
+                semconv.SCOPE, version_of("toolspan"), semconv.SCHEMA_URL
+            )
             observe(self.statistics, meter)
             self._histograms[provider] = DurationHistogram(meter)
         mine = self._histograms[provider]
@@ -115,7 +116,7 @@ class Installation:
     def stop(self) -> None:
         """Take out what can be taken out, and silence the rest."""
         TRACING.active = False
-        for placement in self.placements.values():
+        for placement in PLACEMENTS.values():
             placement.remove()
         self.statistics.enabled = False
         TRACING.listeners = tuple(self._users_listeners())
@@ -139,27 +140,11 @@ def adapter_for(name: str) -> Adapter | None:
     """
     found = None
     for adapter in ADAPTERS:
-        if adapter.name == name and installed_version(adapter) is not None:
-            if tested(adapter):
+        if adapter.name == name and version_of(adapter.distribution) is not None:
+            if adapter.is_tested(version_of(adapter.distribution)):
                 return adapter
             found = adapter
     return found
-
-
-def tested(adapter: Adapter) -> bool:
-    """Whether the version here is one that the adapter is tested with."""
-    from packaging.specifiers import SpecifierSet  # noqa: PLC0415  # costs nothing at import
-
-    here = installed_version(adapter)
-    return here is not None and SpecifierSet(adapter.versions).contains(here, prereleases=True)
-
-
-def installed_version(adapter: Adapter) -> str | None:
-    """The version of the adapter's framework here, or None."""
-    try:
-        return version(adapter.distribution)
-    except PackageNotFoundError:
-        return None
 
 
 INSTALLATION: Final = Installation()

@@ -6,7 +6,6 @@ A wrong value gets one line that says what is allowed, and counts as unset.
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +143,7 @@ def _fingerprint_key(environ: Mapping[str, str]) -> bytes:
     try:
         return _stored_key(state_directory(environ) / "fingerprint.key")
     except (OSError, RuntimeError):  # RuntimeError: no home folder
-        return secrets.token_bytes(KEY_BYTES)
+        return os.urandom(KEY_BYTES)
 
 
 def _stored_key(path: Path) -> bytes:
@@ -155,11 +154,11 @@ def _stored_key(path: Path) -> bytes:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     if not path.exists():
         descriptor = os.open(fresh, flags, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
+            file.write(os.urandom(KEY_BYTES))
         try:
             os.link(fresh, path)  # whoever is first wins; the others read the winner's key
         except FileExistsError:

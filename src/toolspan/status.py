@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
 from opentelemetry import trace
 
 from toolspan import containment
-from toolspan.instrumentor import INSTALLATION, installed_version, tested
+from toolspan.hooks import PLACEMENTS
 from toolspan.lifecycle import TRACING, drain
+from toolspan.versions import version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def status() -> Status:
     return Status(
         active=TRACING.active,
         provider=f"{type(provider).__module__}.{type(provider).__qualname__}",
-        opentelemetry=version("opentelemetry-api"),
+        opentelemetry=version_of("opentelemetry-api") or "not found",
         frameworks=tuple(_frameworks()),
         spans=dict(TRACING.counts),
         failures=dict(containment.failures),
@@ -69,12 +69,12 @@ def status() -> Status:
 
 def _frameworks() -> list[FrameworkStatus]:
     found = []
-    for placement in INSTALLATION.placements.values():
+    for placement in PLACEMENTS.values():
         adapter = placement.adapter
-        here = installed_version(adapter)
+        here = version_of(adapter.distribution)
         if here is None:
             continue
         placed = tuple(seat.path for seat in placement.seats)
         missing = tuple(placement.missing)
-        found.append(FrameworkStatus(adapter.name, here, tested(adapter), placed, missing))
+        found.append(FrameworkStatus(adapter.name, here, adapter.is_tested(here), placed, missing))
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import json
 import time
 from typing import Annotated, Any
 
@@ -12,7 +13,14 @@ from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.tools import InjectedToolArg, InjectedToolCallId, ToolException, tool
+from langchain_core.tools import (
+    InjectedToolArg,
+    InjectedToolCallId,
+    StructuredTool,
+    ToolException,
+    tool,
+)
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 from opentelemetry import trace
@@ -217,23 +225,48 @@ def fail(error: Annotated[Any, InjectedToolArg]) -> None:
     raise error
 
 
-TOOLS = [add, add_async, ask, echo, move]
-#: Ways in which a value goes through a tool and comes back: as an argument, past the model, ...
+#: Ways in which a value goes through a tool and comes back.
 DOORS = {
     "argument": lambda value: echo.invoke({"value": value}),
     "injected": lambda value: keep.invoke({"value": value}),
-    "message": lambda value: keep.invoke(
-        {"type": "tool_call", "name": "keep", "args": {"value": value}, "id": "1"}
-    ).content,
     "async": lambda value: asyncio.run(keep.ainvoke({"value": value})),
+    "message": lambda value: keep.invoke(
+        {"type": "tool_call", "name": "keep", "args": {"value": value}, "id": "call-1"}
+    ).content,
+}
+#: What a host may copy and pickle.
+OBJECTS = {
+    "tool": add,
+    "async tool": add_async,
+    "bound run": add.run,
+    "bound arun": add.arun,
+    "class": StructuredTool,
+    "model": Scripted(script=[]),
+    "agent": researcher,
 }
 
 
 def call(value):
-    """Call a tool that gives back its argument."""
-    return echo.invoke({"value": value})
+    """Call a tool that gives back its argument, which the model gave."""
+    return DOORS["argument"](value)
 
 
 def raising(error):
     """Call a tool that raises `error`."""
     return fail.invoke({"error": error})
+
+
+def named(name):
+    """Call a tool of that name."""
+    return StructuredTool.from_function(lambda: "ok", name=name, description="").invoke({})
+
+
+def schemas():
+    """What a model is told of a tool that is made just now, byte for byte."""
+
+    def price(city: str, days: int = 2, *, currency: str | None = None) -> float:
+        """Ask what a stay costs."""
+
+    made = tool(price)
+    told = [made.get_input_jsonschema(), made.get_output_jsonschema(), made.args]
+    return json.dumps([*told, convert_to_openai_tool(made)])

@@ -71,8 +71,10 @@ def unanswered(_value: Any) -> Outcome:
     return Outcome(error="cancelled")
 
 
-def answered(invocation: Invocation, _value: Any) -> Outcome:
+def answered(invocation: Invocation, _value: Any) -> Outcome | None:
     """What the server sends: a result, or an error with its code."""
+    if invocation.instance.request.root.method != CALL:
+        return None  # of a server in memory that a tool of this one talks to
     response = invocation.get("response")
     if hasattr(response, "code"):
         return outcome_of_code(response)

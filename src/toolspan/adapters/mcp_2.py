@@ -75,6 +75,16 @@ def read_server(invocation: Invocation) -> ToolCall | None:
     )
 
 
+def refused(error: BaseException) -> Outcome | None:
+    """The server answers parameters that do not fit with a code of the protocol."""
+    if type(error).__name__ != "ValidationError":
+        return raised(error)
+    code = "-32602"
+    return Outcome(
+        error="invalid_arguments", type=code, attributes={"rpc.response.status_code": code}
+    )
+
+
 def serialised(_invocation: Invocation, answer: Any) -> Outcome:
     """The answer, before the SDK's own span ends."""
     return outcome(answer)
@@ -93,7 +103,7 @@ ADAPTER = Adapter(
             f"{RUNNER}._on_request",
             read_server,
             outcome,
-            raised,
+            refused,
             decide=("mcp.server.lowlevel.server:Server.get_request_handler",),
         ),
         Enrich("mcp.server._otel:otel_span", is_call),

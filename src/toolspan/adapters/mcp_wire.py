@@ -45,11 +45,9 @@ def outcome_of_code(error: Any) -> Outcome:
 
 
 def raised(error: BaseException) -> Outcome | None:
-    """A protocol error carries its code; arguments that do not fit have one on the wire."""
-    if type(error).__name__ in ("McpError", "MCPError"):
+    """A protocol error carries its code."""
+    if any(kind.__name__ in ("McpError", "MCPError") for kind in type(error).__mro__):
         return outcome_of_code(error.error)  # type: ignore[attr-defined]  # both classes have it
-    if type(error).__name__ == "ValidationError":
-        return Outcome(error="invalid_arguments", type="-32602")
     return None
 
 

@@ -1,6 +1,6 @@
 """The words an adapter is written in, and how they are placed in a framework and taken out."""
 
-from toolspan.hooks.placement import Decision, Layer, Placement, Target, parameters_of
+from toolspan.hooks.placement import PLACEMENTS, Decision, Layer, Placement, Target, parameters_of
 from toolspan.hooks.words import (
     Adapter,
     Enrich,
@@ -17,6 +17,7 @@ from toolspan.hooks.words import (
 )
 
 __all__ = [
+    "PLACEMENTS",
     "Adapter",
     "Decision",
     "Enrich",

@@ -89,6 +89,10 @@ class Seat(NamedTuple):
     inherited: bool
 
 
+#: The placements of this process, by the adapter's name.
+PLACEMENTS: Final[dict[str, Placement]] = {}
+
+
 class Placement:
     """All layers of one adapter: placed as its modules are imported, taken out together."""
 

@@ -165,3 +165,11 @@ class Adapter:
     words: tuple[WordOfAdapter, ...]
     #: How the framework is called in prose.
     title: str = ""
+
+    def is_tested(self, version: str | None) -> bool:
+        """Whether `version` of the distribution is in the tested range."""
+        from packaging.specifiers import SpecifierSet  # noqa: PLC0415  # not every process asks
+
+        return version is not None and SpecifierSet(self.versions).contains(
+            version, prereleases=True
+        )

@@ -31,6 +31,8 @@ from toolspan.spans import adopt_span, error_type, open_span, write_end
 from toolspan.toolcall import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
@@ -172,7 +174,9 @@ class LiveCall(Life):
         if self.call.owner is not None and not self.undecided:
             outcome = replace(outcome)
             self._settle(outcome)
-            self._write(outcome)
+            outcome.size = size_of(outcome.result)
+            if self.span is not None:
+                write_end(self.span, self.call, outcome, TRACING.settings)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -191,20 +195,17 @@ class LiveCall(Life):
             self._open(otel.get_current())
         if self.told is not None or outcome.error is not None:
             self._settle(outcome)
+        if outcome.result is not None and outcome.size is None:
+            outcome.size = size_of(outcome.result)
         span = self.span
         try:
-            self._write(outcome)
+            if span is not None:
+                write_end(span, self.call, outcome, TRACING.settings)
         finally:
             if span is not None and self.call.owner is None:
                 span.end(self.call.started + duration)
             for listener in TRACING.listeners:
                 listener.finished(self.call, outcome, duration)
-
-    def _write(self, outcome: Outcome) -> None:
-        if outcome.result is not None and outcome.size is None:
-            outcome.size = size_of(outcome.result)
-        if self.span is not None:
-            write_end(self.span, self.call, outcome, TRACING.settings)
 
     def _settle(self, outcome: Outcome) -> None:
         """Complete the outcome by what was told, and name its error."""
@@ -229,7 +230,7 @@ class Merged:
         self.outer.hear(self._hook.outcome(value))
 
     @contained
-    def raised(self, error: BaseException) -> None:
+    def raised(self, error: BaseException, *, collected: bool = False) -> None:  # noqa: ARG002  # the outer one ends
         """The inner layer raised; the outer one may swallow it."""
         self.outer.hear(outcome_of_error(error, self._hook.raised))
 

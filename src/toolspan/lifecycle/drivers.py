@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import weakref
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,8 @@ class _Nobody:
     def ended(self, value: Any) -> None:
         pass
 
-    raised = ended
+    def raised(self, error: BaseException, *, collected: bool = False) -> None:
+        pass
 
     def over(self, outcome: Outcome, *, collected: bool = False) -> None:
         pass
@@ -76,12 +78,13 @@ class _Holder:
         return self.stepper() is None
 
     def __del__(self) -> None:
-        if self.life is None:
-            if type(self.inner) is CoroutineType:
-                self.inner.close()  # never awaited: the one warning about it is our stepper's
-            self.begun.over(Outcome(error="cancelled"), collected=True)
-        elif not self.life.done:
-            self.life.over(_broken_off(), collected=True)
+        if self.life is not None and self.life.done:
+            return
+        awaitable = type(self.inner) is CoroutineType
+        if awaitable and self.life is None:
+            self.inner.close()  # never awaited: the one warning about it is our stepper's
+        outcome = Outcome(error="cancelled") if awaitable else _broken_off()
+        (self.life or self.begun).over(outcome, collected=True)
 
 
 def _forget(_reference: object) -> None:
@@ -162,9 +165,6 @@ async def _awaited(holder: _Holder, opener: Opener, instance: Any, args: Any, kw
     life.mark()
     try:
         value = await holder.inner
-    except GeneratorExit:
-        life.over(Outcome(error="cancelled"), collected=True)
-        raise
     except BaseException as error:
         life.raised(error)
         raise
@@ -192,7 +192,7 @@ def _stepped(
             step = inner.send
         except GeneratorExit:
             life.resume()
-            _close(life, inner)
+            _close(holder)
             life.over(_broken_off(), collected=holder.collected())
             raise
         except BaseException as error:  # noqa: BLE001  # thrown in by the consumer, for the body
@@ -200,11 +200,11 @@ def _stepped(
         life.resume()
 
 
-def _close(life: AnyLife, inner: Any) -> None:
+def _close(holder: _Holder) -> None:
     try:
-        inner.close()
+        holder.inner.close()
     except BaseException as error:
-        life.raised(error)
+        holder.life.raised(error, collected=holder.collected())
         raise
 
 
@@ -213,7 +213,7 @@ async def _async_stepped(
 ) -> AsyncGenerator[Any, Any]:
     inner, life = holder.inner, holder.open(opener, instance, args, kwargs)
     life.mark()
-    step, value = inner.asend, None
+    step, value = functools.partial(_first_step, inner), None
     while True:
         try:
             item = await step(value)
@@ -232,7 +232,7 @@ async def _async_stepped(
             step = inner.asend
         except GeneratorExit:
             life.resume()
-            await _aclose(life, inner)
+            await _aclose(holder)
             life.over(_broken_off(), collected=holder.collected())
             raise
         except BaseException as error:  # noqa: BLE001  # thrown in by the consumer, for the body
@@ -241,9 +241,19 @@ async def _async_stepped(
         life.mark()
 
 
-async def _aclose(life: AnyLife, inner: Any) -> None:
+def _first_step(inner: Any, value: None) -> Any:
+    """Begin the host's generator; an event loop is to close ours alone, which closes it."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, _forget)
     try:
-        await inner.aclose()
+        return inner.asend(value)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+async def _aclose(holder: _Holder) -> None:
+    try:
+        await holder.inner.aclose()
     except BaseException as error:
-        life.raised(error)
+        holder.life.raised(error, collected=holder.collected())
         raise

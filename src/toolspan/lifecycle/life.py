@@ -94,15 +94,15 @@ class Life:
                 self.finish(outcome or Outcome(), duration)
 
     @contained
-    def raised(self, error: BaseException) -> None:
-        """The code raised `error`."""
+    def raised(self, error: BaseException, *, collected: bool = False) -> None:
+        """The code raised `error`; a GeneratorExit may be the garbage collector's."""
         duration = perf_counter_ns() - self._clock
-        outcome = None
+        outcome = Outcome(error="error", exception=error)
         try:
             self._leave()
             outcome = self.outcome_of_error(error)
         finally:
-            self._finish_once(outcome or Outcome(error="error", exception=error), duration)
+            self._end(outcome, duration, later=collected or type(error) is GeneratorExit)
 
     @contained
     def over(self, outcome: Outcome, *, collected: bool = False) -> None:
@@ -111,10 +111,7 @@ class Life:
         try:
             self._leave()
         finally:
-            if collected:
-                DEFERRED.append(lambda: self._finish_once(outcome, duration))
-            else:
-                self._finish_once(outcome, duration)
+            self._end(outcome, duration, later=collected)
 
     @contained
     def recorded(self, outcome: Outcome, duration: int) -> None:
@@ -122,6 +119,12 @@ class Life:
         try:
             self._leave()
         finally:
+            self._finish_once(outcome, duration)
+
+    def _end(self, outcome: Outcome, duration: int, *, later: bool) -> None:
+        if later:
+            DEFERRED.append(lambda: self._finish_once(outcome, duration))
+        else:
             self._finish_once(outcome, duration)
 
     def _finish_once(self, outcome: Outcome, duration: int) -> None:

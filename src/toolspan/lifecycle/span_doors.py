@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, Status, StatusCode, get_current_span
 
 from toolspan import semconv
 from toolspan.containment import contained
@@ -113,8 +113,9 @@ class Adopting:
         self._life = life
 
     def __enter__(self) -> Any:
+        around = get_current_span()
         span = self._manager.__enter__()
-        return _adopted(self._life, span) or span
+        return _adopted(self._life, span, around) or span
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> Any:
         _told(self._life, error)
@@ -122,10 +123,18 @@ class Adopting:
 
 
 @contained
-def _adopted(life: Any, span: Any) -> Any:
-    life.noticed = (span, *life.noticed)
+def _adopted(life: Any, span: Span, around: Span) -> Span | None:
+    if _is_somebodys(span, around):
+        life.noticed = (span, *life.noticed)
     life.decide()
     return None if TRACING.settings.capture else Quiet(span)
+
+
+def _is_somebodys(span: Span, around: Span) -> bool:
+    """Whether `span` was made now: a tracer without provider gives the caller's back."""
+    context = span.get_span_context()
+    same = context.span_id == around.get_span_context().span_id
+    return context.is_valid and not context.is_remote and not same
 
 
 @contained

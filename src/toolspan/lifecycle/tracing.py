@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as otel
@@ -14,6 +13,7 @@ from opentelemetry.trace import INVALID_SPAN, ProxyTracerProvider, set_span_in_c
 from toolspan import semconv
 from toolspan.containment import contained, say_once
 from toolspan.settings import Settings
+from toolspan.versions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer, TracerProvider
 
     from toolspan.toolcall import Outcome, ToolCall
-
-try:
-    VERSION: Final = version("toolspan")
-except PackageNotFoundError:  # run from a source tree that nobody installed
-    VERSION = "0"  # type: ignore[misc]  # one of two places
 
 #: The key under which the API keeps the current span, learned through its public door.
 SPAN: Final[str] = next(iter(set_span_in_context(INVALID_SPAN, otel.Context())))
@@ -71,7 +66,9 @@ class Tracing:
         self.provider = provider
         if self.on_provider is not None:
             self.on_provider(provider)
-        self.tracer = provider.get_tracer(semconv.SCOPE, VERSION, semconv.SCHEMA_URL)
+        self.tracer = provider.get_tracer(
+            semconv.SCOPE, version_of("toolspan"), semconv.SCHEMA_URL
+        )
         return self.tracer
 
 

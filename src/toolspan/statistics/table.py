@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from html import escape
+
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from toolspan.statistics.sketch import SCALE
@@ -48,6 +48,8 @@ def as_text(rows: Sequence[Tally], thresholds: Thresholds) -> str:
 
 def as_html(rows: Sequence[Tally], thresholds: Thresholds) -> str:
     """The table for a notebook; every text is escaped."""
+    from html import escape  # noqa: PLC0415  # two modules that a traced program can do without
+
     if not rows:
         return f"<p>{_EMPTY}</p>"
     header, lines = _grid(rows, thresholds)

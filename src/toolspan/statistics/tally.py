@@ -38,8 +38,8 @@ class Tally:
     outcomes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     #: The durations in nanoseconds, of calls whose tool ran.
     sketch: Sketch = field(default_factory=Sketch)
-    #: Results that are text or bytes: how many, their length together, the longest.
-    results: int = 0
+    #: Calls whose result is no text and no bytes; of the others the lengths, together and most.
+    unsized: int = 0
     results_size: int = 0
     largest_result: int = 0
     #: `error.type` of the last failure, and when its call began (nanoseconds since 1970).
@@ -48,17 +48,20 @@ class Tally:
     #: Own calls that ran at the moment of reading, and the age of the oldest.
     in_flight: int = 0
     oldest: float = 0.0
-    # A first try that went well is counted by its duration alone, and told apart in `_settle`:
-    # durations of calls that stand in `outcomes` already, and plain calls without a size.
+    # A first try that went well is told by its duration alone, until `_settle` counts those
+    # durations of the sketch that are not in `outcomes` yet.
     _settled: int = 0
-    _unsized: int = 0
+    kinds: tuple[str, ...] = ()
     # Reentrant: a signal handler may call a tool while its thread records one.
     _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self.kinds = ("server",) if self.side == "server" else ("internal", "client")
 
     def record(self, call: ToolCall, outcome: Outcome, duration: int, foreign: int = 0) -> None:
         """Count one call of `duration` nanoseconds; a refusal is counted and not measured."""
         size = outcome.size
-        # Not `with`, which costs twice as much: this is every call's path.
+        # Not `with`, which costs twice as much: every call comes here.
         self._lock.acquire()
         try:
             if outcome.error is not None or call.attempt != 1 or foreign:
@@ -66,10 +69,10 @@ class Tally:
             else:
                 self.sketch.add(duration)
             if size is None:
-                self._unsized += 1
+                self.unsized += 1
             else:
                 self.results_size += size
-                if size > self.largest_result:
+                if size > self.largest_result:  # noqa: PLR1730  # nor max(), for the same reason
                     self.largest_result = size
         finally:
             self._lock.release()
@@ -88,11 +91,10 @@ class Tally:
             self.last_error_at = call.started
 
     def _settle(self) -> None:
-        plain = self.sketch.count - self._settled
-        self._settled += plain
-        self.outcomes["ok"] += plain
-        self.first_attempts += plain
-        self.results = self.calls - self._unsized
+        if plain := self.sketch.count - self._settled:
+            self._settled += plain
+            self.outcomes["ok"] += plain
+            self.first_attempts += plain
 
     @property
     def key(self) -> Key:
@@ -103,6 +105,11 @@ class Tally:
     def calls(self) -> int:
         """Calls that ended, refusals among them."""
         return sum(self.outcomes.values())
+
+    @property
+    def results(self) -> int:
+        """Calls whose result is text or bytes."""
+        return self.calls - self.unsized
 
     @property
     def failures(self) -> int:
@@ -144,14 +151,15 @@ class Tally:
         return self.latency(1)
 
     def merge(self, other: Tally) -> None:
-        """Add what `other` counted; nobody may write to `other` meanwhile."""
-        with self.lock:
+        """Add what `other` counted, a copy that nobody writes to."""
+        with self._lock:
             self.first_attempts += other.first_attempts
             self.foreign += other.foreign
             for word, number in other.outcomes.items():
                 self.outcomes[word] += number
             self.sketch.merge(other.sketch)
-            self.results += other.results
+            self._settled += other.sketch.count
+            self.unsized += other.unsized
             self.results_size += other.results_size
             self.largest_result = max(self.largest_result, other.largest_result)
             if other.last_error is not None and other.last_error_at >= self.last_error_at:
@@ -162,7 +170,8 @@ class Tally:
     def copy(self) -> Tally:
         """An independent tally with the numbers of one moment."""
         twin = Tally(*self.key)
-        with self.lock:
+        with self._lock:
+            self._settle()
             twin.merge(self)
         return twin
 
@@ -176,7 +185,7 @@ class Tally:
             "foreign": self.foreign,
             "outcomes": dict(self.outcomes),
             "durations": self.sketch.to_dict(),
-            "results": [self.results, self.results_size, self.largest_result],
+            "results": [self.unsized, self.results_size, self.largest_result],
             "last_error": [self.last_error, self.last_error_at],
             "in_flight": [self.in_flight, self.oldest],
         }
@@ -192,7 +201,8 @@ class Tally:
         tally.first_attempts, tally.foreign = int(data["first_attempts"]), int(data["foreign"])
         tally.outcomes.update({clean(word): int(n) for word, n in data["outcomes"].items()})
         tally.sketch = Sketch.from_dict(data["durations"])
-        tally.results, tally.results_size, tally.largest_result = map(int, data["results"])
+        tally._settled = tally.sketch.count
+        tally.unsized, tally.results_size, tally.largest_result = map(int, data["results"])
         error, at = data["last_error"]
         tally.last_error, tally.last_error_at = None if error is None else clean(error), int(at)
         tally.in_flight, tally.oldest = int(data["in_flight"][0]), float(data["in_flight"][1])

@@ -64,6 +64,8 @@ class ToolStatistics(SpanProcessor):
         self.since = time.time_ns()
         self._labels = Labels(self._limit)
         self._tallies: dict[Key, Tally] = {}
+        #: Tool -> the tally that its last call was counted under.
+        self._latest: dict[str, Tally] = {}
         self._open = running
         self._inner: set[int] = set()
 
@@ -80,7 +82,11 @@ class ToolStatistics(SpanProcessor):
         """A call that passed a hook ended after `duration` nanoseconds."""
         self._open.discard(call)
         if self.enabled:
-            self._tally(call).record(call, outcome, duration)
+            # Only exact text is looked up: the hash() of a host's own type is the host's code.
+            tally = self._latest.get(call.name) if type(call.name) is str else None
+            if tally is None or tally.agent is not call.agent or call.kind not in tally.kinds:
+                tally = self._tally(call)
+            tally.record(call, outcome, duration)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remember a span that is the inside of a call already told of."""
@@ -104,20 +110,14 @@ class ToolStatistics(SpanProcessor):
         if context is not None and context.span_id in self._inner:
             self._inner.discard(context.span_id)
         elif (seen := foreign.read_span(span, known)) is not None:
-            tally = self._tally(seen[0])
-            with tally.lock:
-                tally.record(*seen)
-                tally.foreign += 1
+            self._tally(seen[0]).record(*seen, foreign=1)
 
     def _tally(self, call: ToolCall) -> Tally:
-        name, agent = call.name, call.agent
-        side: Side = "server" if call.kind == "server" else "client"
-        # Only exact text is looked up: the hash() of a host's own type is the host's code.
-        if type(name) is str and (agent is None or type(agent) is str):
-            tally = self._tallies.get((name, agent, side))
-            if tally is not None:
-                return tally
-        return self._named(name, agent, side)
+        tally = self._named(call.name, call.agent, "server" if call.kind == "server" else "client")
+        if tally.tool is call.name:
+            tally.agent = call.agent
+            self._latest[call.name] = tally
+        return tally
 
     def _named(self, tool: object, agent: object, side: Side) -> Tally:
         key = self._labels.bound(tool, agent, side)

@@ -198,20 +198,18 @@ def test_cancelling_the_run_cancels_the_tools_below_it(traced):
         async with toolspan.run("work"):
             await asyncio.gather(sleep(3600), sleep(3600))
 
-    asyncio.run(cancelled_after_a_step(_twice(body())))
+    async def main():
+        task = asyncio.ensure_future(body())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
     assert words(traced) == ["cancelled", "cancelled"]
     run = traced.named("invoke_agent work")
     assert run.status.status_code is trace.StatusCode.UNSET
     assert {span.parent.span_id for span in traced.tools} == {run.context.span_id}
-
-
-async def _twice(awaitable):
-    """One more step, so that the gathered tools have begun."""
-    task = asyncio.ensure_future(awaitable)
-    try:
-        await task
-    finally:
-        task.cancel()
 
 
 # -- ten thousand ----------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from datetime import datetime, timezone
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from opentelemetry import context as otel
@@ -19,8 +20,9 @@ from toolspan.lifecycle import (
     driver_for,
     wanted_context,
 )
+from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.words import outcome_of_error
-from toolspan.toolcall import WORDS, Outcome, ToolCall
+from toolspan.toolcall import WORDS, Outcome, ToolCall, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 _NANO: Final = 1_000_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_LONG: Final = 1e11  # seconds: some 3,000 years
 
 
 @overload
@@ -149,7 +154,7 @@ class TracedCall:
 
     def __enter__(self) -> TracedCall:
         if TRACING.active:
-            self._live = _begun(self._call)
+            self._live = _begun(replace(self._call))
         return self
 
     def __exit__(
@@ -200,6 +205,9 @@ def call(
 
     Also `async with`. `wait`: seconds that the call waited before its tool ran.
     """
+    if wait is not None and not _are_seconds(wait):
+        say_once("wait", "call(wait=...) takes a number of seconds; another value is left out")
+        wait = None
     return TracedCall(
         ToolCall(
             name=name,
@@ -216,7 +224,10 @@ def call(
 
 @contained
 def _begun(call: ToolCall) -> Any:
-    return begin_call(call)
+    live = begin_call(call)
+    if live is not None:
+        live.mark()
+    return live
 
 
 def record(
@@ -255,32 +266,41 @@ def record(
 def _recorded(call: ToolCall, outcome: Outcome, started: Any, duration: Any) -> None:
     call.started = _nanoseconds(started)
     live = begin_call(call)
-    if live is not None:
-        live.recorded(outcome, max(round(_number(duration) * _NANO), 0))
+    if live is None:
+        return
+    if not _are_seconds(duration):
+        say_once("duration", "record(duration=...) takes seconds; another value counts as 0")
+        duration = 0
+    live.recorded(outcome, round(duration * _NANO))
 
 
 def _nanoseconds(moment: Any) -> int:
-    if isinstance(moment, datetime):
-        if moment.tzinfo is None:
+    """Nanoseconds since 1970; 0, which is now, for what is no moment."""
+    if issubclass(type(moment), datetime):
+        if moment.utcoffset() is None:
             say_once("naive", "record(started=...) got a datetime without zone; it counts as UTC")
             moment = moment.replace(tzinfo=timezone.utc)
-        moment = moment.timestamp()
-    return round(_number(moment) * _NANO)
+        return int((moment - _EPOCH) // _MICROSECOND * 1_000)
+    if _are_seconds(moment):
+        return round(moment * _NANO)
+    say_once(
+        "started",
+        "record(started=...) takes an aware datetime or seconds since 1970; another value is now",
+    )
+    return 0
 
 
-def _number(value: Any) -> float:
-    if type(value) in (int, float) and value == value and abs(value) < 1e11:  # noqa: PLR0124, PLR2004  # NaN; some 3,000 years
-        return float(value)
-    say_once("number", "record() takes started and duration in seconds; another value counts as 0")
-    return 0.0
+def _are_seconds(value: Any) -> bool:
+    kind = type(value)
+    return (kind is int or kind is float) and 0 <= value < _LONG
 
 
 def _word(word: Any) -> Word | None:
-    if word is None or word == "ok":
+    if word is None:
         return None
-    if word in WORDS:
-        return word  # type: ignore[no-any-return]  # it is one of them
-    say_once(f"word {word}", "outcome %r is not known; allowed: %s", word, ", ".join(WORDS))
+    if type(word) is str and word in WORDS:
+        return None if word == "ok" else word  # type: ignore[return-value]  # it is one of them
+    say_once("outcome", "outcome %r is not known; allowed: %s", clean(word), ", ".join(WORDS))
     return "error"
 
 
@@ -347,15 +367,23 @@ def run(
 
 @contained
 def _run_begun(facts: RunFacts) -> Any:
-    return begin_run(facts)
+    run = begin_run(facts)
+    run.mark()
+    return run
 
 
 class untraced:  # noqa: N801  # it reads as a statement: with untraced():
     """`with untraced():` tool calls inside give no span and are not counted."""
 
+    def __init__(self) -> None:
+        self._lives: list[Life] = []
+
     def __enter__(self) -> untraced:
-        self._token = otel.attach(otel.set_value(UNTRACED, value=True))
+        life = Life()
+        life.enter(otel.set_value(UNTRACED, value=True))
+        life.mark()
+        self._lives.append(life)
         return self
 
     def __exit__(self, *_: object) -> None:
-        otel.detach(self._token)
+        self._lives.pop().pause()

@@ -1,9 +1,9 @@
-"""What of arguments and results may be written: its size, its fingerprint, its text.
+"""What of arguments and results may be written: their size, a fingerprint, their text.
 
-No code of the host runs here (a custom redactor is the one exception): values are told apart by
-their exact type, subclasses of built-ins are read through the built-in, objects only through what
-is physically stored in them. `==`, `hash()` and `in` are never applied to a type, because a
-metaclass may define them: that is why types are compared with `is`, one after the other.
+No code of the host runs here, but for a custom redactor. Values are told apart by their exact
+type, subclasses of built-in types are read through the built-in, and of objects only what is
+physically stored in them. A metaclass may define `==` and `hash()`: so types are compared with
+`is`, one after the other, and never looked up.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any, Final, NamedTuple
 from toolspan.containment import contained
 from toolspan.toolcall import type_name
 
-#: A key is secret when it contains one of these, its case and everything but letters and digits
-#: set aside: `X-Api-Key` and `userPassword` are.
+#: A key is secret when it contains one of these, without regard to case or to anything but
+#: letters and digits: `X-Api-Key` and `userPassword` are.
 SECRET_PARTS: Final = (
     "password",
     "passwd",
@@ -40,33 +40,39 @@ SECRET_PARTS: Final = (
     "credential",
     "cvv",
 )
-#: Too short to be looked for inside other words: secret only as a word of the key (`card_pin`).
+#: Too short to be looked for within words: secret as a word of its own (`card_pin`, `cardPin`).
 SECRET_WORDS: Final = frozenset({"pin", "otp", "ssn", "pwd"})
-#: Counts and kinds of a model's tokens, the tokenizer, the secretary: taken out before looking.
-_HARMLESS: Final = re.compile(
+#: Not secret: numbers, limits and kinds of a model's tokens, tokenizers, secretaries.
+HARMLESS: Final = re.compile(
     r"(?<!access)(?<!refresh)(?<!bearer)(?<!session)(?<!auth)(?<!api)tokens"
     r"|token(?:i[sz]|count|limit|usage|budget|length|type)|secretar"
 )
-#: Called with the path, the value and the tool's name; returns what is written instead.
-Custom = Callable[[tuple[str, ...], object, str], object]
 REDACTED: Final = "[redacted]"
 FAILED: Final = "[redaction failed]"
 
+#: Called with path, value and the tool's name; returns what is written instead.
+Custom = Callable[[tuple[str, ...], object, str], object]
+
 _COUNTED: Final = 1_000  # items that `size_of` looks at
-_NODES: Final = 1_000  # values that a fingerprint may cover
-_HEAD: Final = 256  # characters of a long text that enter the fingerprint
-_NESTED: Final = 20  # levels that a fingerprint may cover
+_NODES: Final = 1_000  # values that one fingerprint covers
+_LEVELS: Final = 20  # of nesting that one fingerprint covers
+_HEAD: Final = 256  # characters of a long text that enter a fingerprint
 _INT_BITS: Final = 4_096
-_DEPTH: Final = 50  # levels that are rendered
-_CONTAINERS: Final = 1_000_000  # that are rendered where there is no limit: shared references
-_PARSED: Final = 1 << 20  # characters of JSON text that are opened for a custom redactor
+_INT_MAX: Final = 1 << _INT_BITS
+_INT_MIN: Final = -_INT_MAX
+_DEPTH: Final = 50  # levels of nesting that are rendered
+_CONTAINERS: Final = 1_000_000  # rendered where there is no limit: shared ones multiply
+_JSON_TEXT: Final = 1 << 20  # characters that are parsed for a custom redactor
+_SHORT: Final = 100  # characters of a text that is rendered in one step
+_KEYS: Final = 1_024  # of at most `_SHORT` characters, that a redactor remembers
 
 
 def size_of(value: object) -> int | None:
-    """How long the text in `value` is, without encoding it; None where there is none.
+    """How long the text in `value` is, never encoding it; None where there is none.
 
-    Characters of text, bytes of bytes: of the value itself, else of a dict's values or a list's
-    items, there also of message blocks (`[{"type": "text", "text": "..."}]`), the first 1,000.
+    Characters of text and bytes of bytes: of the value itself, else of a dict's values or of a
+    list's items, there also of message blocks (`[{"type": "text", "text": "..."}]`). Looks at
+    the first 1,000.
     """
     kind = type(value)
     items: Any = value
@@ -76,17 +82,15 @@ def size_of(value: object) -> int | None:
         items = items.values()
     elif kind is not list and kind is not tuple:
         return None
-    if len(items) > _COUNTED:
-        items = islice(items, _COUNTED)
     total = None
-    for item in items:
+    for item in items if len(items) <= _COUNTED else islice(items, _COUNTED):
         kind = type(item)
+        if kind is int:
+            continue
         if kind is str or kind is bytes or kind is bytearray:
-            total = (total or 0) + len(item)
-        elif kind is dict and type(value) is not dict:
-            text = _block_text(item)
-            if text is not None:
-                total = (total or 0) + len(text)
+            total = len(item) if total is None else total + len(item)
+        elif kind is dict and items is value and (text := _block_text(item)) is not None:
+            total = len(text) if total is None else total + len(text)
     return total
 
 
@@ -98,117 +102,122 @@ def _block_text(block: dict[object, object]) -> str | None:
 
 
 class _OpaqueError(Exception):
-    """The value is nothing that a fingerprint may cover."""
+    """The value is none that a fingerprint covers."""
 
 
-#: Key -> a hash that has read it; copying one is a fifth of making one.
-_keyed: Final[dict[bytes, Callable[[], Any]]] = {}
+#: Key -> copies of a hash that has read it.
+_states: Final[dict[bytes, Callable[[], Any]]] = {}
 
 
 def fingerprint(arguments: object, key: bytes) -> str | None:
-    """16 hex digits that are equal for equal `arguments` under one `key`; None without a key.
+    """16 hex digits, equal for equal `arguments` under one `key`; None without a key.
 
-    Covers the exact built-in types None, bool, int (up to 4,096 bits), float, str, bytes, list,
-    tuple (equal to a list) and dict with str keys in any order; a text or bytes longer than 256
-    enters as its head and length. None for anything else, over 1,000 values or 20 levels.
+    Covers the exact types None, bool, int (up to 4,096 bits), float, str, bytes, list, tuple
+    (equal to a list) and dict (str keys in any order); of more than 256 characters or bytes the
+    head and the length. None for anything else, over 1,000 values and over 20 levels.
     """
     try:
-        message = dumps(_canonical(arguments, [_NODES], _NESTED), 2)
+        message = dumps(_canonical(arguments, [_NODES], _LEVELS), 2)
     except _OpaqueError:
         return None
     try:
-        state = _keyed[key]()
+        state = _states[key]()
     except KeyError:
         if not key:
             return None
-        state = _key_state(key)()
+        state = _keyed(key)()
     state.update(message)
     digest: str = state.hexdigest()
     return digest
 
 
-def _key_state(key: bytes) -> Callable[[], Any]:
-    # The key is the head of the one block that small arguments fill; blake2b's own key=
-    # would be a block of its own, and the hash of them a half dearer.
+def _keyed(key: bytes) -> Callable[[], Any]:
+    # The key begins the one block that small arguments fill. As blake2b's own `key=` it would
+    # be a block by itself, and the hash of them half as dear again.
     state = blake2b(blake2b(key, digest_size=32).digest(), digest_size=8)
-    if len(_keyed) > 8:  # noqa: PLR2004  # a process has one key; tests have many
-        _keyed.clear()
-    _keyed[key] = state.copy
+    if len(_states) == 8:  # noqa: PLR2004  # a process has one key, a test-suite many
+        _states.clear()
+    _states[key] = state.copy
     return state.copy
 
 
-def _canonical(value: Any, left: list[int], depth: int) -> object:
-    """A copy made of exact types that marshal writes the same way for equal arguments.
+def _canonical(value: Any, left: list[int], levels: int) -> Any:
+    """A copy in exact types, which marshal writes alike for equal arguments.
 
     Raises:
         _OpaqueError: `value` holds something else, or too much.
     """
     kind = type(value)
     if kind is dict:
-        _take(len(value), left, depth)
-        names = [*value]
-        for name in names:
-            if type(name) is not str or len(name) > _HEAD:
-                raise _OpaqueError
-        names.sort()
-        copy = {}
-        for name in names:
-            item = value[name]
-            kind = type(item)
-            if kind is not str or len(item) > _HEAD:
-                item = _canonical(item, left, depth - 1)
-            copy[name] = item
-        return copy
-    if kind is int:
-        if value.bit_length() <= _INT_BITS:
-            return value
-    elif kind is bool or kind is float or value is None:
-        return value
+        return _canonical_dict(value, left, levels)
+    if kind is list or kind is tuple:
+        left[0] -= len(value) + 1
+        if left[0] >= 0 and levels:
+            return [_canonical(item, left, levels - 1) for item in tuple(value)]
     elif kind is str or kind is bytes:
         return value if len(value) <= _HEAD else (..., len(value), value[:_HEAD])
-    elif kind is list or kind is tuple:
-        _take(len(value), left, depth)
-        return [_canonical(item, left, depth - 1) for item in tuple(value)]
+    elif (
+        value is None
+        or kind is bool
+        or kind is float
+        or (kind is int and _INT_MIN < value < _INT_MAX)
+    ):
+        return value
     raise _OpaqueError
 
 
-def _take(nodes: int, left: list[int], depth: int) -> None:
-    left[0] -= nodes + 1
-    if left[0] < 0 or depth == 0:
+def _canonical_dict(value: dict[Any, Any], left: list[int], levels: int) -> dict[str, Any]:
+    left[0] -= len(value) + 1
+    if left[0] < 0 or not levels:
         raise _OpaqueError
+    names = [*value]
+    for name in names:
+        if type(name) is not str or len(name) > _HEAD:
+            raise _OpaqueError
+    names.sort()
+    copy = {}
+    for name in names:
+        item = value[name]
+        kind = type(item)
+        # what most items are stands here, because a call for each would cost a fifth more
+        if not (
+            (kind is str and len(item) <= _HEAD) or (kind is int and _INT_MIN < item < _INT_MAX)
+        ):
+            item = _canonical(item, left, levels - 1)
+        copy[name] = item
+    return copy
 
 
 class Redactor:
-    """The first set of redaction rules, by key: what stands under a secret key is never written.
+    """The first rules of redaction, by key: what stands under a secret key is never written.
 
-    `extra`: further parts of keys, in any case. `custom`: called with the path, the value and the
-    tool's name for every value whose key is not secret; what it returns is written instead (the
-    value itself: no change). If it raises, or returns no plain value, `[redaction failed]` is.
+    `extra`: further parts of secret keys, in any case. `custom` is asked about every other value
+    and returns what is written instead, the value itself for no change; where it raises, or
+    returns no plain value, "[redaction failed]" is written.
     """
 
-    __slots__ = ("_extra", "_known", "custom")
+    __slots__ = ("_extra", "custom", "labels")
 
-    def __init__(
-        self,
-        extra: Iterable[str] = (),
-        custom: Custom | None = None,
-    ) -> None:
+    def __init__(self, extra: Iterable[str] = (), custom: Custom | None = None) -> None:
         self._extra = tuple(filter(None, map(_squeezed, extra)))
-        self._known: dict[str, bool] = {}
         self.custom = custom
+        #: Key -> how JSON begins with it, and whether it is secret.
+        self.labels: dict[str, tuple[str, bool]] = {}
 
     def secret(self, key: str) -> bool:
-        """Whether the value under `key`, an exact str, must not be written."""
-        known = self._known.get(key)
-        if known is None:
-            known = self._judge(key)
-            if len(key) <= 64 and len(self._known) < 1_024:  # noqa: PLR2004  # 100 kB at most
-                self._known[key] = known
-        return known
+        """Whether the value under `key`, an exact str, is secret."""
+        return (self.labels.get(key) or self.label(key))[1]
 
-    def _judge(self, key: str) -> bool:
+    def label(self, key: str) -> tuple[str, bool]:
+        """`key` in JSON with its colon, and whether it is secret."""
+        label = f"{_quoted(_legible(key))}:", self._judged(key)
+        if len(key) <= _SHORT and len(self.labels) < _KEYS:
+            self.labels[key] = label
+        return label
+
+    def _judged(self, key: str) -> bool:
         squeezed = _squeezed(key)
-        rest = _HARMLESS.sub(" ", squeezed)
+        rest = HARMLESS.sub(" ", squeezed)
         return (
             any(part in rest for part in SECRET_PARTS)
             or any(part in squeezed for part in self._extra)
@@ -216,40 +225,40 @@ class Redactor:
         )
 
     def text(self, text: str) -> str:
-        """`text` without the values of secret keys, wherever JSON or Python is quoted in it.
+        """`text` without what stands under secret keys, wherever it quotes JSON or Python.
 
-        In linear time, and also where the text is no valid JSON or was cut: a value whose end
-        is not found is taken to reach to the end of the text.
+        Linear in time. The text need be no valid JSON, and may have been cut: a value whose end
+        is missing ends with the text.
         """
-        if ":" not in text or not self._mentions_secret(text):
+        if ":" not in text or not self._has_secret(text):
             return text
-        kept = []
+        kept: list[str] = []
         at = 0
         for colon in _KEY_END.finditer(text):
             quote = colon.start()
-            if quote >= at and self._secret_before(text, at, quote):
+            if quote >= at and self._closes_secret(text, at, quote):
                 level = _level(text, quote)
-                mark = text[quote - (1 << level) + 1 : quote + 1]
+                mark = text[quote + 1 - (1 << level) : quote + 1]
                 kept += text[at : colon.end()], mark, REDACTED, mark
                 at = _value_end(text, colon.end(), level)
         kept.append(text[at:])
         return "".join(kept)
 
-    def _mentions_secret(self, text: str) -> bool:
-        """A quick look at the keys without escapes: in nearly all texts, none is secret."""
+    def _has_secret(self, text: str) -> bool:
+        """Whether a key may be secret: a quick look, which nearly all texts end with."""
         return (
             _ESCAPED.search(text) is not None
             or any(map(self.secret, set(_DOUBLE_QUOTED_KEY.findall(text))))
             or any(map(self.secret, set(_SINGLE_QUOTED_KEY.findall(text))))
         )
 
-    def _secret_before(self, text: str, start: int, end: int) -> bool:
-        """Whether the key whose closing quote stands at `end` is secret."""
-        level = _level(text, end)
-        at = text.rfind(text[end], start, end)
+    def _closes_secret(self, text: str, start: int, quote: int) -> bool:
+        """Whether the key is secret that this quote closes and that begins after `start`."""
+        level = _level(text, quote)
+        at = text.rfind(text[quote], start, quote)
         while at > start and _level(text, at) > level:
-            at = text.rfind(text[end], start, at)
-        key = text[max(at, start) : end]
+            at = text.rfind(text[quote], start, at)
+        key = text[max(at, start) : quote]
         return self.secret(_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), key))
 
 
@@ -260,7 +269,7 @@ _DOUBLE_QUOTED_KEY: Final = re.compile(r'"([^"]*)"\s*:')
 _SINGLE_QUOTED_KEY: Final = re.compile(r"'([^']*)'\s*:")
 _ESCAPED: Final = re.compile(r"""\\["'u]""")
 _ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
-_TOKEN: Final = re.compile(r"""\\+["']?|["'\[\]{}(),]""")
+_BOUNDARY: Final = re.compile(r"""["'\[\]{}(),]""")
 
 
 def _squeezed(key: str) -> str:
@@ -268,14 +277,13 @@ def _squeezed(key: str) -> str:
 
 
 def _level(text: str, quote: int) -> int:
-    """How many strings around it the string has that this quote opens or closes.
+    """In how many strings the string stands that this quote opens or closes.
 
-    JSON inside a JSON string escapes its quotes once, inside another string three times, and an
-    even number of backslashes is content: the level is the number of ones that their number ends
-    in.
+    JSON in a JSON string has one backslash before each quote, in a string of that three: the
+    level is the number of ones in which the number of backslashes ends.
     """
     slashes = 0
-    while slashes < quote and text[quote - slashes - 1] == "\\":
+    while slashes < quote and text[quote - 1 - slashes] == "\\":
         slashes += 1
     level = 0
     while slashes & 1:
@@ -285,35 +293,41 @@ def _level(text: str, quote: int) -> int:
 
 
 def _value_end(text: str, at: int, level: int) -> int:
-    """Where the value ends that begins at `at`, in the string of `level`."""
+    """Where the value ends that begins at `at`, the quotes of its strings being of `level`."""
     depth = 0
-    inside = ""
-    for token in _TOKEN.finditer(text, at):
-        mark = token[0][-1]
+    while (boundary := _BOUNDARY.search(text, at)) is not None:
+        start, at = boundary.span()
+        mark = text[start]
         if mark in "\"'":
-            around = _level(text, token.end() - 1)
-            if around > level or (inside and inside != mark):
-                continue
+            around = _level(text, start)
             if around < level:
-                return token.start()
-            inside = "" if inside else mark
-            if not inside and depth == 0:
-                return token.end()
-        elif inside or mark == "\\":
-            continue
+                return start
+            if around == level:
+                at = _string_end(text, at, mark, level)
+                if depth == 0:
+                    return at
         elif mark in "[{(":
             depth += 1
         elif depth == 0:
-            return token.start()
+            return start
         elif mark != ",":
             depth -= 1
             if depth == 0:
-                return token.end()
+                return at
+    return len(text)
+
+
+def _string_end(text: str, at: int, mark: str, level: int) -> int:
+    while (at := text.find(mark, at)) >= 0:
+        around = _level(text, at)
+        at += around >= level
+        if around <= level:
+            return at
     return len(text)
 
 
 class Rendered(NamedTuple):
-    """The text of one attribute value, and whether something was left out of it for its size."""
+    """The text of one attribute value, and whether anything is missing from it."""
 
     text: str
     truncated: bool
@@ -323,29 +337,44 @@ def render(value: object, limit: int | None, redactor: Redactor, tool: str = "")
     """`value` as text of at most `limit` bytes of UTF-8 (None: no cap).
 
     Text stays as it is; over the limit it begins with "[cut: N characters] ". Anything else
-    becomes JSON, over the limit still JSON: what is missing is counted in a last item
-    "… N more" or under a last key "…". `tool` is for a custom redactor.
+    becomes JSON, and over the limit it is JSON still: the last item says "… N more", or the last
+    key is "…". `tool` is the name that a custom redactor is told.
     """
-    writer = _Writer(sys.maxsize if limit is None else max(limit, 0), redactor, tool)
-    if redactor.custom is not None:
-        value = writer.asked(_opened(value) if type(value) is str else value, ())
+    custom = redactor.custom
+    if custom is not None:
+        value, custom = _asked(custom, (), _opened(value), tool)
+    room = sys.maxsize if limit is None else max(limit, 0)
     kind = type(value)
     if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
-        return writer.plain(value)
+        text, cut = _fitting(value, room, redactor, _legible)
+        return Rendered("[cut]"[:room] if text is None else text, cut)
+    writer = _Writer(room, redactor, custom, tool)
     if not writer.value(value, ()):
-        return Rendered('"…"' if writer.left > len('"…"') + 1 else "", truncated=True)
+        return Rendered(_CUT if len(_CUT) <= room else "", truncated=True)
     return Rendered("".join(writer.parts), writer.cut)
 
 
-def _opened(text: str) -> object:
-    """What JSON text holds, so that a custom redactor sees its paths; else the text."""
-    if len(text) > _PARSED or text.lstrip()[:1] not in {"{", "["}:
-        return text
+def _opened(value: object) -> object:
+    """What JSON text holds, so that a custom redactor is told its paths; else the value."""
+    if type(value) is not str or len(value) > _JSON_TEXT or value.lstrip()[:1] not in {"{", "["}:
+        return value
     try:
-        parsed: object = json.loads(text)
+        parsed: object = json.loads(value)
     except (ValueError, RecursionError):
-        return text
+        return value
     return parsed
+
+
+def _asked(
+    custom: Custom, path: tuple[str, ...], value: object, tool: str
+) -> tuple[object, Custom | None]:
+    """What is to be written for `value`, and the redactor for what it holds: none for its own."""
+    answer = _custom_redactor(custom, path, value, tool)
+    if answer is not None and answer[0] is value:
+        return value, custom
+    if answer is None or not any(type(answer[0]) is plain for plain in _PLAIN):
+        return FAILED, None
+    return answer[0], None
 
 
 @contained
@@ -358,187 +387,134 @@ def _custom_redactor(
 class _Writer:
     """Writes one value as JSON, piece by piece, into what is left of the limit.
 
-    A method that writes a value writes it in at most `left` bytes, if need be cut and marked, or
+    A method that writes writes at most `left` bytes, a value if need be cut and marked, or it
     returns False. An open container has set aside what its end needs.
     """
 
-    __slots__ = ("_custom", "_open", "_rest", "cut", "left", "parts", "redactor", "tool")
+    __slots__ = ("_containers", "_custom", "_open", "_redactor", "_tool", "cut", "left", "parts")
 
-    def __init__(self, limit: int, redactor: Redactor, tool: str) -> None:
-        self.left = limit
-        self.redactor = redactor
-        self.tool = tool
+    def __init__(self, room: int, redactor: Redactor, custom: Custom | None, tool: str) -> None:
+        self.left = room
         self.parts: list[str] = []
         self.cut = False
-        self._custom = redactor.custom
+        self._redactor = redactor
+        self._custom = custom
+        self._tool = tool
         self._open: list[int] = []
-        self._rest = _CONTAINERS
+        self._containers = _CONTAINERS
 
-    def asked(self, value: object, path: tuple[str, ...]) -> object:
-        """What the custom redactor wants written; about its own answer it is not asked again."""
-        if self._custom is None:
-            return value
-        answer = _custom_redactor(self._custom, path, value, self.tool)
-        if answer is not None and answer[0] is value:
-            return value
-        self._custom = None
-        if answer is None or not any(type(answer[0]) is plain for plain in _PLAIN):
-            return FAILED
-        return answer[0]
-
-    def plain(self, text: Any) -> Rendered:
-        """A text that stands for itself."""
-        shown, cut = self._fitting(text, self.left, _legible)
-        return Rendered("[cut]"[: self.left] if shown is None else shown, cut)
-
-    def value(self, value: Any, path: tuple[str, ...]) -> bool:
-        """Write any value."""
+    def value(self, value: Any, path: tuple[str, ...], before: str = "") -> bool:
+        """Write `before` and the value."""
         kind = type(value)
+        if (scalar := _scalar(value, kind)) is not None:
+            return self._put(before + scalar)
         if kind is str:
-            return self._string(value)
-        if kind is int:
-            return self._integer(value)
+            return self._string(value, before)
         if kind is dict:
-            return self._block(value, len(value), value.items(), path)
+            return self._block(value, (len(value), value.items()), path, before, "{}")
         if kind is list or kind is tuple:
-            return self._block(value, len(value), enumerate(value), path, "[]")
-        if value is None or kind is bool:
-            return self._put("null" if value is None else "true" if value else "false")
-        return self._foreign(value, kind, path)
+            return self._block(value, (len(value), enumerate(value)), path, before, "[]")
+        return self._foreign(value, kind, path, before)
 
-    def _foreign(self, value: Any, kind: type, path: tuple[str, ...]) -> bool:
-        """Write what is no exact type of JSON."""
+    def _foreign(self, value: Any, kind: type, path: tuple[str, ...], before: str) -> bool:
         if issubclass(kind, Enum):
-            return self._string(_member(value, kind))
+            return self._string(_member(value, kind), before)
+        if (pairs := _pairs(value, kind)) is not None:
+            return self._block(value, pairs, path, before, "{}")
+        if (builtin := _base(kind, _LISTS)) is not None:
+            items = enumerate(builtin.__iter__(value))
+            return self._block(value, (builtin.__len__(value), items), path, before, "[]")
         if issubclass(kind, str):
-            return self._string(value)
-        if issubclass(kind, dict):
-            return self._block(value, dict.__len__(value), dict.items(value), path)
-        if (fields := _fields(value, kind)) is not None:
-            return self._block(value, len(fields), fields, path)
-        for builtin in _LISTS:
-            if issubclass(kind, builtin):
-                items = enumerate(builtin.__iter__(value))
-                return self._block(value, builtin.__len__(value), items, path, "[]")
-        if issubclass(kind, int):
-            return self._integer(value)
-        if issubclass(kind, float):
-            return self._put(_number(value))
-        for builtin in _BYTES:
-            if issubclass(kind, builtin):
-                return self._put(f'{{"bytes":{builtin.__len__(value)}}}')
-        return self._string(f"<{type_name(kind)}>")
+            return self._string(value, before)
+        if (number := _number(value, kind)) is not None:
+            return self._put(before + number)
+        return self._string(f"<{type_name(kind)}>", before)
 
     def _block(
         self,
         value: object,
-        count: int,
-        entries: Iterable[tuple[object, object]],
+        content: tuple[int, Entries],
         path: tuple[str, ...],
-        brackets: str = "{}",
+        before: str,
+        brackets: str,
     ) -> bool:
         """Write a container, or as many of its entries as fit and how many are missing."""
+        count, entries = content
         if count == 0:
-            return self._put(brackets)
+            return self._put(before + brackets)
         if id(value) in self._open:
-            return self._put('"<cycle>"')
-        if len(self._open) == _DEPTH or self._rest == 0:
+            return self._put(f'{before}"<cycle>"')
+        if len(self._open) == _DEPTH or self._containers == 0:
             self.cut = True
-            return self._put('"<deep>"')
-        note = _NOTE + len(str(count))
-        if self.left < len(brackets) + note:
+            return self._put(f'{before}"<deep>"')
+        note = len(',"…":" more"'.encode()) + len(str(count))
+        if _bytes(before) + len(brackets) + note > self.left:
             return False
-        self.left -= len(brackets) + note
-        self.parts.append(brackets[0])
+        self._put(before + brackets[0])
+        self.left -= len(brackets[1]) + note
         self._open.append(id(value))
-        self._rest -= 1
+        self._containers -= 1
         written = self._entries(_steady(entries), count, note, path, keyed=brackets == "{}")
         self._open.pop()
         if written < count:
             self.cut = True
-            more = f"{count - written} more"
-            form = f'"…":"{more}"' if brackets == "{}" else f'"… {more}"'
-            self._put(f",{form}" if written else form)
+            form = '"…":"{} more"' if brackets == "{}" else '"… {} more"'
+            self._put(("," if written else "") + form.format(count - written))
         self.parts.append(brackets[1])
         return True
 
     def _entries(
-        self,
-        entries: Iterable[tuple[object, object]],
-        count: int,
-        note: int,
-        path: tuple[str, ...],
-        *,
-        keyed: bool,
+        self, entries: Entries, count: int, note: int, path: tuple[str, ...], *, keyed: bool
     ) -> int:
-        """Write entries while they fit, and give back the bytes that were kept for a note."""
+        """Write the entries that fit, and give back the bytes kept for the note on the others."""
         written = 0
         for key, item in entries:
-            if written == count:  # another thread adds to it
+            if written == count:  # another thread adds more
                 break
             if written == count - 1:
                 self.left += note
                 note = 0
-            kept, left = len(self.parts), self.left
-            if not self._entry("," if written else "", key, item, path, keyed=keyed):
-                del self.parts[kept:]
-                self.left = left
+            before = "," if written else ""
+            if not (
+                self._entry(key, item, path, before, keyed=keyed)
+                if keyed or self._custom is not None
+                else self.value(item, path, before)
+            ):
                 break
             written += 1
         self.left += note
         return written
 
     def _entry(
-        self, comma: str, key: object, item: object, path: tuple[str, ...], *, keyed: bool
+        self, key: Any, item: object, path: tuple[str, ...], before: str, *, keyed: bool
     ) -> bool:
-        name = ""
+        name = key if type(key) is str else _key_text(key)
         if keyed:
-            name = key if type(key) is str else _key_text(key)
             if len(name) > self.left:
                 return False
-            comma = f"{comma}{_quoted(_legible(name))}:"
-        if comma and not self._put(comma):
-            return False
-        if keyed and self.redactor.secret(name):
-            return self._put(f'"{REDACTED}"')
+            label, secret = self._redactor.labels.get(name) or self._redactor.label(name)
+            before += label
+            if secret:
+                return self._put(f'{before}"{REDACTED}"')
         custom = self._custom
         if custom is None:
-            return self.value(item, path)
-        path = (*path, name if keyed else str(key))
-        done = self.value(self.asked(item, path), path)
+            return self.value(item, path, before)
+        path = (*path, name)
+        item, self._custom = _asked(custom, path, item, self._tool)
+        done = self.value(item, path, before)
         self._custom = custom
         return done
 
-    def _string(self, text: Any) -> bool:
-        shown, cut = self._fitting(text, self.left - 2, _escaped)
+    def _string(self, text: Any, before: str) -> bool:
+        room = self.left - _bytes(before) - len('""')
+        shown, cut = _fitting(text, room, self._redactor, _escaped)
         if shown is None:
             return False
         self.cut |= cut
-        return self._put(f'"{shown}"')
-
-    def _fitting(self, text: Any, room: int, form: Callable[[str], str]) -> tuple[str | None, bool]:
-        """`text` in `form` in at most `room` bytes, if need be its head behind a mark."""
-        if room < 0:
-            return None, True
-        length = str.__len__(text)
-        head = self.redactor.text(str.__getitem__(text, slice(0, room)))
-        if length <= room:
-            whole = form(head)
-            if _bytes(whole) <= room:
-                return whole, False
-        mark = f"[cut: {length} characters] "
-        if len(mark) > room:
-            return None, True
-        return mark + _head(head, room - len(mark), form), True
-
-    def _integer(self, number: Any) -> bool:
-        bits = int.bit_length(number)
-        if bits > _INT_BITS:
-            return self._put(f'"<int of {bits} bits>"')
-        return self._put(int.__repr__(number))
+        return self._put(f'{before}"{shown}"')
 
     def _put(self, text: str) -> bool:
-        size = _bytes(text)
+        size = len(text) if text.isascii() else len(text.encode())
         if size > self.left:
             return False
         self.left -= size
@@ -546,46 +522,39 @@ class _Writer:
         return True
 
 
+Entries = Iterable[tuple[object, object]]
 _PLAIN: Final = (str, int, float, bool, type(None), dict, list, tuple)
 _LISTS: Final[tuple[Any, ...]] = (list, tuple, set, frozenset)
 _BYTES: Final[tuple[Any, ...]] = (bytes, bytearray)
-_NOTE: Final = len(',"…":" more"'.encode())
+_CUT: Final = '"[cut]"'
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-#: Characters that JSON escapes, the backslash first.
+#: What JSON escapes and how, the backslash first.
 _ESCAPES: Final = tuple(
     (letter, encode_basestring(letter)[1:-1]) for letter in ("\\", '"', *map(chr, range(32)))
 )
 
 
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+def _fitting(
+    text: Any, room: int, redactor: Redactor, form: Callable[[str], str]
+) -> tuple[str | None, bool]:
+    """`text` in `form` in at most `room` bytes, if need be its head behind a mark; and whether.
 
-
-def _legible(text: str) -> str:
-    """`text` as every encoder takes it: U+FFFD for lone surrogates, and for NUL, which databases
-    refuse.
+    None where there is not even room for the mark.
     """
-    if "\0" in text:
-        text = text.replace("\0", "\ufffd")
-    if text.isascii():
-        return text
-    return _SURROGATE.sub("\ufffd", text)
-
-
-def _quoted(text: str) -> str:
-    if len(text) < 1_000:  # noqa: PLR2004  # from here on, replacing is up to seven times faster
-        return encode_basestring(text)
-    for letter, escape in _ESCAPES:
-        text = text.replace(letter, escape)
-    return f'"{text}"'
-
-
-def _escaped(text: str) -> str:
-    return _quoted(_legible(text))[1:-1]
+    length = str.__len__(text)
+    head = redactor.text(str.__getitem__(text, slice(0, max(room, 0))))
+    if length <= room:
+        whole = form(head)
+        if _bytes(whole) <= room:
+            return whole, False
+    mark = f"[cut: {length} characters] "
+    if len(mark) > room:
+        return None, True
+    return mark + _head(head, room - len(mark), form), True
 
 
 def _head(text: str, room: int, form: Callable[[str], str]) -> str:
-    """As much of the beginning of `text` in `form` as fits: by pieces, halved when too large."""
+    """The longest beginning of `text` that fits in `form`: pieces, halved where too large."""
     pieces = []
     at, step = 0, room
     while step and at < len(text):
@@ -600,82 +569,123 @@ def _head(text: str, room: int, form: Callable[[str], str]) -> str:
     return "".join(pieces)
 
 
-def _number(number: float) -> str:
-    if math.isfinite(number):
-        return float.__repr__(number)
-    return '"NaN"' if math.isnan(number) else '"Infinity"' if number > 0 else '"-Infinity"'
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _legible(text: str) -> str:
+    """`text` with U+FFFD for lone surrogates, which encoders refuse, and NUL, which databases do."""
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def _escaped(text: str) -> str:
+    return _quoted(_legible(text))[1:-1]
+
+
+def _quoted(text: str) -> str:
+    if len(text) <= _SHORT:
+        return encode_basestring(text)
+    for letter, escape in _ESCAPES:  # several times faster on a long text
+        if letter in text:
+            text = text.replace(letter, escape)
+    return f'"{text}"'
+
+
+def _scalar(value: Any, kind: type) -> str | None:
+    """What most values are, in JSON; None for all others."""
+    if kind is str:
+        ordinary = len(value) <= _SHORT and value.isascii() and ":" not in value
+        return encode_basestring(value) if ordinary and "\0" not in value else None
+    if kind is int:
+        return int.__repr__(value) if _INT_MIN < value < _INT_MAX else None
+    if value is None:
+        return "null"
+    if kind is bool:
+        return "true" if value else "false"
+    return None
+
+
+def _number(value: Any, kind: type) -> str | None:
+    """A number, of a subclass too, or the length of bytes in JSON; None for anything else."""
+    if issubclass(kind, int):
+        bits = int.bit_length(value)
+        return f'"<int of {bits} bits>"' if bits > _INT_BITS else int.__repr__(value)
+    if issubclass(kind, float):
+        if math.isfinite(value):
+            return float.__repr__(value)
+        return '"NaN"' if math.isnan(value) else f'"{"-" * (value < 0)}Infinity"'
+    builtin = _base(kind, _BYTES)
+    return None if builtin is None else f'{{"bytes":{builtin.__len__(value)}}}'
+
+
+def _base(kind: type, builtins: tuple[Any, ...]) -> Any:
+    return next((builtin for builtin in builtins if issubclass(kind, builtin)), None)
 
 
 def _key_text(key: Any) -> str:
-    """A key as JSON writes it, of an unknown type only the type's name."""
+    """A key as JSON writes it; of an unknown type only the type's name."""
     kind = type(key)
-    if key is None or kind is bool:
-        return "null" if key is None else "true" if key else "false"
-    if kind is int and key.bit_length() <= _INT_BITS:
-        return int.__repr__(key)
-    if kind is float:
-        return float.__repr__(key)
     if kind is bytes:
-        return key.decode("latin-1")  # type: ignore[no-any-return]
+        return str(key, "latin-1")
     if issubclass(kind, str):
         return str.__getitem__(key, slice(None))
-    return f"<{type_name(kind)}>"
+    if kind is float:
+        return float.__repr__(key)
+    return _scalar(key, kind) or f"<{type_name(kind)}>"
 
 
-def _steady(entries: Iterable[tuple[object, object]]) -> Iterator[tuple[object, object]]:
-    """`entries`, ending where another thread has changed the container under them."""
+def _steady(entries: Entries) -> Iterator[tuple[object, object]]:
+    """`entries`, ended where another thread changes the container under them."""
     try:
         yield from entries
     except RuntimeError:
         return
 
 
-_MISSING: Final = object()
 _BASES: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
 _NAMESPACE: Final[Callable[[type], Mapping[str, Any]]] = type.__dict__["__dict__"].__get__
-#: Where dataclasses and the models of pydantic 2.10, 2.0 and 1 keep their fields.
-_FIELD_TABLES: Final = (
-    "__pydantic_fields__",
-    "__dataclass_fields__",
-    "model_fields",
-    "__fields__",
-)
+_FIELDS: Final = ("__pydantic_fields__", "__dataclass_fields__")
+_MISSING: Final = object()
 
 
-def _fields(value: Any, kind: type) -> list[tuple[object, object]] | None:
-    """Names and values of a named tuple, dataclass or pydantic model; None for another object.
-
-    Fields that are declared with `repr=False` or `exclude=True` are left out.
-    """
+def _pairs(value: Any, kind: type) -> tuple[int, Entries] | None:
+    """The entries of a dict of any class, a named tuple, dataclass or pydantic model."""
+    if issubclass(kind, dict):
+        return dict.__len__(value), dict.items(value)
     for base in _BASES(kind):
         namespace = _NAMESPACE(base)
         names = namespace.get("_fields")
         if type(names) is tuple and issubclass(kind, tuple):
-            return [*zip(names, tuple.__iter__(value), strict=False)]
-        for place in _FIELD_TABLES:
-            table = namespace.get(place)
+            return tuple.__len__(value), zip(names, tuple.__iter__(value), strict=False)
+        for table in map(namespace.get, _FIELDS):
             if type(table) is dict:
-                return [
-                    (name, item)
-                    for name, field in table.items()
-                    if type(name) is str
-                    and not _hidden(field)
-                    and (item := _stored(value, name)) is not _MISSING
-                ]
+                pairs = _shown_fields(value, table)
+                return len(pairs), pairs
     return None
 
 
-def _hidden(field: object) -> bool:
-    return _stored(field, "repr") is False or _stored(field, "exclude") is True
+def _shown_fields(value: object, table: dict[str, object]) -> list[tuple[object, object]]:
+    """Names and values of fields, without those declared with `repr=False` or `exclude=True`."""
+    pairs = []
+    for name, field in table.items():
+        hidden = _stored(field, "repr") is False or _stored(field, "exclude") is True
+        if not hidden and (item := _stored(value, name)) is not _MISSING:
+            pairs.append((name, item))
+    return pairs
 
 
 def _stored(value: object, name: str) -> object:
-    """What is physically stored in `value` as attribute `name`: no property, no lookup."""
+    """What is physically stored in `value` under `name`: no property, no `__getattr__`."""
     for base in _BASES(type(value)):
         namespace = _NAMESPACE(base)
         slot = namespace.get(name)
         if type(slot) is MemberDescriptorType:
-            return _slot(slot, value)
+            try:
+                return slot.__get__(value)
+            except AttributeError:
+                return _MISSING
         place = namespace.get("__dict__")
         if type(place) is GetSetDescriptorType:
             attributes = place.__get__(value)
@@ -684,13 +694,7 @@ def _stored(value: object, name: str) -> object:
     return _MISSING
 
 
-def _slot(slot: MemberDescriptorType, value: object) -> object:
-    try:
-        return slot.__get__(value)
-    except AttributeError:
-        return _MISSING
-
-
 def _member(value: object, kind: type) -> str:
+    """An enum's member by its name; a combination of flags has none."""
     name = _stored(value, "_name_")
     return f"{type_name(kind)}.{name}" if type(name) is str else f"<{type_name(kind)}>"

@@ -188,7 +188,11 @@ def start_contained(
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         LOGGER.info("OTEL_SDK_DISABLED is true: toolspan stays off")
         return
-    INSTALLATION.start(names, tracer_provider, meter_provider, settings or read_settings())
+    # What configure() was told stays true for an instrument() after it.
+    known = TRACING.settings if TRACING.active else None
+    INSTALLATION.start(
+        names, tracer_provider, meter_provider, settings or known or read_settings()
+    )
 
 
 @contained

@@ -72,19 +72,19 @@ def measure() -> int:
     print(f"F = {floor:,.0f} instructions, Python {sys.version.split()[0]}")
     for name, cost in costs.items():
         limit = LIMITS.get(name)
-        mark = "" if limit is None else f"  <= {limit:.2f}{'' if cost / floor <= limit else '  OVER'}"
-        over += mark.endswith("OVER")
-        print(f"{name:32} {cost:12,.0f}  {cost / floor:6.3f} F{mark}")
+        dear = limit is not None and cost / floor > limit
+        mark = "" if limit is None else f"  <= {limit:.2f}"
+        over += dear
+        print(f"{name:32} {cost:12,.0f}  {cost / floor:6.3f} F{mark}{'  OVER' if dear else ''}")
     return 1 if over else 0
 
 
 def read_costs(folder: Path, names: list[str]) -> dict[str, float]:
     """The instructions of each case: every second dump holds a case's rounds."""
     dumps = sorted(folder.glob("out.*"), key=lambda path: int(path.suffix[1:]))
-    counted = [int(re.search(r"^totals: (\d+)", path.read_text(), re.M)[1]) for path in dumps]
-    return {
-        name: total / ROUNDS for name, total in zip(names, counted[1::2], strict=False)
-    }
+    total = re.compile(r"^totals: (\d+)", re.MULTILINE)
+    counted = [int(total.search(path.read_text())[1]) for path in dumps]
+    return {name: count / ROUNDS for name, count in zip(names, counted[1::2], strict=False)}
 
 
 def run_cases(names: Path) -> None:

@@ -269,7 +269,7 @@ def ending(way, thing):
         twin = way(thing)
     except Exception as error:  # noqa: BLE001  # it must be the same with us
         return type(error).__name__
-    return twin == thing, type(twin).__name__
+    return twin == thing, twin.__class__.__name__
 
 
 def looks(path):
@@ -522,7 +522,7 @@ def test_a_huge_value_costs_a_call_less_than_fifty_milliseconds(
     assert best() - before < 0.05
 
 
-NAMES = ["", " ", "a\nb", "a\0b", "x" * 1_000_000, "\ud83d", "🧨", "<b>", "'; --", "../..", "{a}"]
+NAMES = ["", "a\nb", "a\0b", "x" * 1_000_000, "\ud83d", "🧨", "<b>", "'; --", "../..", "{a}"]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)

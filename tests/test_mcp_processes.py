@@ -190,19 +190,23 @@ def hostile_lines():
     yield {"id": 99, "method": "tools/explode", "params": {"name": "add"}}
 
 
-def told_by(command, environment):
-    """The answers of a server to all of it, in the order of their ids, and what it logged."""
+def told_by(command, environment, errors):
+    """The answers of a server to all of it, in the order of their ids."""
     lines = [json.dumps({"jsonrpc": "2.0", **line}) + "\n" for line in hostile_lines()]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+    with (
+        errors.open("w") as log,
+        subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
         late = threading.Timer(30, process.kill)
         late.start()
         process.stdin.writelines(lines)
         process.stdin.flush()
         answers = [json.loads(process.stdout.readline()) for line in lines if '"id"' in line]
-        _, said = process.communicate()
+        process.communicate()
         late.cancel()
-    return sorted(answers, key=lambda answer: answer["id"]), said
+    return sorted(answers, key=lambda answer: answer["id"])
 
 
 def test_a_hostile_client_gets_what_it_gets_without_us_and_its_calls_are_traced(tmp_path):
@@ -210,13 +214,14 @@ def test_a_hostile_client_gets_what_it_gets_without_us_and_its_calls_are_traced(
     log.touch()
     with Receiver() as receiver:
         environment = environment_of(receiver, log)
-        plain, _ = told_by([sys.executable, str(SERVER), "stdio"], environment)
+        errors = tmp_path / "errors"
+        plain = told_by([sys.executable, str(SERVER), "stdio"], environment, errors)
         assert receiver.requests == []
         log.write_text("")
-        answers, said = told_by(traced("server", sys.executable, SERVER, "stdio"), environment)
+        answers = told_by(traced("server", sys.executable, SERVER, "stdio"), environment, errors)
         spans = receiver.spans()
     assert answers == plain
-    assert "toolspan" not in said
+    assert "toolspan" not in errors.read_text()
     added = [span for span in spans if span.attributes.get("gen_ai.tool.name") == "add"]
     good = [span for span in added if span.status == "UNSET"]
     assert log.read_text().split() == ["add"] * len(METAS)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from opentelemetry import context as otel
 
 from toolspan.containment import contained, contained_hot, say_once
-from toolspan.hooks import Hook, Layer, RunFacts, parameters_of
+from toolspan.hooks import Hook, RunFacts, layered, parameters_of
 from toolspan.lifecycle import (
     TRACING,
     UNTRACED,
     begin_call,
     begin_run,
     driver_for,
+    plain_attributes,
     wanted_context,
 )
 from toolspan.lifecycle.life import Life
@@ -35,6 +36,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _NANO: Final = 1_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_TEXT: Final = 1_024
 _LONG: Final = 1e11  # seconds: some 3,000 years
 
 
@@ -74,10 +76,8 @@ def _traced(function: Any, name: str | None, agent: str | None, capture: bool | 
         parameters=names,
     )
     hook = Hook("", _never_read, inside=True)
-    layer = Layer(function, driver_for(inner)(_opener(call, inner, hook)))
-    layer._self_word = (hook, "")
-    layer._self_again = functools.partial(tool, name=name, agent=agent, capture=capture)
-    return layer
+    again = functools.partial(tool, name=name, agent=agent, capture=capture)
+    return layered(function, driver_for(inner)(_opener(call, inner, hook)), (hook, ""), again)
 
 
 def _opener(known: ToolCall, inner: Any, hook: Hook) -> Callable[..., Any]:
@@ -101,7 +101,16 @@ def _opener(known: ToolCall, inner: Any, hook: Hook) -> Callable[..., Any]:
         if kwargs:
             arguments.update(kwargs)
         call = ToolCall(
-            name, arguments, description, None, kind, agent, None, "internal", None, parameters,
+            name,
+            arguments,
+            description,
+            None,
+            kind,
+            agent,
+            None,
+            "internal",
+            None,
+            parameters,
             capture,
         )
         return begin_call(call, hook, current)
@@ -201,7 +210,7 @@ def call(
     capture: bool | None = None,
     wait: float | None = None,
 ) -> TracedCall:
-    """One tool call around a block of code: `with call("search", args) as call: ...`.
+    """One tool call around a block of code, whose `result` the block sets.
 
     Also `async with`. `wait`: seconds that the call waited before its tool ran.
     """
@@ -210,16 +219,20 @@ def call(
         wait = None
     return TracedCall(
         ToolCall(
-            name=name,
+            name=clean(name),
             arguments=arguments,
             description=description,
-            id=id,
-            agent=agent,
-            conversation=conversation,
+            id=_text(id),
+            agent=_text(agent),
+            conversation=_text(conversation),
             capture=capture,
             wait=wait,
         )
     )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else clean(value, _TEXT)
 
 
 @contained
@@ -249,12 +262,12 @@ def record(
     `started`: an aware datetime or seconds since 1970; `duration`: seconds.
     """
     call = ToolCall(
-        name=name,
+        name=clean(name),
         arguments=arguments,
         description=description,
-        id=id,
-        agent=agent,
-        conversation=conversation,
+        id=_text(id),
+        agent=_text(agent),
+        conversation=_text(conversation),
     )
     word = _word(outcome)
     ended = Outcome(result, error=word or ("error" if error is not None else None), exception=error)
@@ -265,7 +278,7 @@ def record(
 @contained
 def _recorded(call: ToolCall, outcome: Outcome, started: Any, duration: Any) -> None:
     call.started = _nanoseconds(started)
-    live = begin_call(call)
+    live: Any = begin_call(call)
     if live is None:
         return
     if not _are_seconds(duration):
@@ -280,7 +293,8 @@ def _nanoseconds(moment: Any) -> int:
         if moment.utcoffset() is None:
             say_once("naive", "record(started=...) got a datetime without zone; it counts as UTC")
             moment = moment.replace(tzinfo=timezone.utc)
-        return int((moment - _EPOCH) // _MICROSECOND * 1_000)
+        microseconds: int = (moment - _EPOCH) // _MICROSECOND
+        return microseconds * 1_000
     if _are_seconds(moment):
         return round(moment * _NANO)
     say_once(
@@ -299,7 +313,7 @@ def _word(word: Any) -> Word | None:
     if word is None:
         return None
     if type(word) is str and word in WORDS:
-        return None if word == "ok" else word  # type: ignore[return-value]  # it is one of them
+        return None if word == "ok" else word
     say_once("outcome", "outcome %r is not known; allowed: %s", clean(word), ", ".join(WORDS))
     return "error"
 
@@ -357,16 +371,18 @@ def run(
     return TracedRun(
         RunFacts(
             name=name,
-            agent=agent,
-            conversation=conversation,
-            workflow=workflow,
-            attributes=dict(attributes or {}),
+            agent=_text(agent),
+            conversation=_text(conversation),
+            workflow=_text(workflow),
+            attributes=None if attributes is None else plain_attributes(attributes),
         )
     )
 
 
 @contained
 def _run_begun(facts: RunFacts) -> Any:
+    if wanted_context() is None:
+        return None
     run = begin_run(facts)
     run.mark()
     return run

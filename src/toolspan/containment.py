@@ -42,18 +42,18 @@ def contained(function: Callable[P, R]) -> Callable[P, R | None]:
     return guarded
 
 
-def contained_hot(function: Callable[P, R]) -> Callable[P, R | None]:
+def contained_hot(function: Callable[..., R]) -> Callable[..., R | None]:
     """`contained` for what runs in every call: takes no keywords, which halves its price."""
 
     @functools.wraps(function)
-    def guarded(*args: P.args) -> R | None:  # type: ignore[valid-type]  # keywords are left out
+    def guarded(*args: object) -> R | None:
         try:
             return function(*args)
         except Exception as error:  # noqa: BLE001  # this is the place where they end
             report(function.__qualname__, error)
             return None
 
-    return guarded  # type: ignore[return-value]  # likewise
+    return guarded
 
 
 def report(place: str, error: Exception) -> None:

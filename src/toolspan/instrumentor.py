@@ -100,9 +100,7 @@ class Installation:
         if type(provider).__module__.startswith("opentelemetry.metrics"):
             return  # the API's stand-in: asked again when the first call finds a provider
         if provider not in self._histograms:
-            meter = provider.get_meter(
-                semconv.SCOPE, version_of("toolspan"), semconv.SCHEMA_URL
-            )
+            meter = provider.get_meter(semconv.SCOPE, version_of("toolspan"), semconv.SCHEMA_URL)
             observe(self.statistics, meter)
             self._histograms[provider] = DurationHistogram(meter)
         mine = self._histograms[provider]
@@ -190,9 +188,7 @@ def start_contained(
         return
     # What configure() was told stays true for an instrument() after it.
     known = TRACING.settings if TRACING.active else None
-    INSTALLATION.start(
-        names, tracer_provider, meter_provider, settings or known or read_settings()
-    )
+    INSTALLATION.start(names, tracer_provider, meter_provider, settings or known or read_settings())
 
 
 @contained
@@ -214,11 +210,7 @@ class ToolspanInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no
         return ()
 
     def _instrument(self, **options: Any) -> None:
-        start_contained(
-            (), options.get("tracer_provider"), options.get("meter_provider"), None
-        )
+        start_contained((), options.get("tracer_provider"), options.get("meter_provider"), None)
 
     def _uninstrument(self, **_options: Any) -> None:
         uninstrument()
-
-

@@ -92,7 +92,7 @@ def is_tool_span_of(span: Span, tool: str) -> bool:
         or known.get("openinference.span.kind") == "TOOL"
         or known.get("traceloop.span.kind") == "tool"
     )
-    return marked and known.get(semconv.TOOL_NAME, known.get("tool.name", tool)) == tool
+    return bool(marked and known.get(semconv.TOOL_NAME, known.get("tool.name", tool)) == tool)
 
 
 def is_run_span(span: Span) -> bool:

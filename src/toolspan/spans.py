@@ -52,9 +52,7 @@ def open_span(
     """Start the span of `call` as a child of what is current in `context`."""
     known = known_of(call)
     attributes = start_attributes(call, known, settings)
-    span = tracer.start_span(
-        known.span_name, context, known.kind, attributes, links, call.started
-    )
+    span = tracer.start_span(known.span_name, context, known.kind, attributes, links, call.started)
     if settings.capture or call.capture:
         write_arguments(span, call, settings)
     return span
@@ -88,9 +86,7 @@ def _known(
     return Known(f"{semconv.EXECUTE_TOOL} {name}", SpanKind.INTERNAL, attributes)
 
 
-def start_attributes(
-    call: ToolCall, known: Known, settings: Settings
-) -> dict[str, AttributeValue]:
+def start_attributes(call: ToolCall, known: Known, settings: Settings) -> dict[str, AttributeValue]:
     """Everything known before the tool runs, so that samplers see it."""
     attributes = known.attributes.copy()
     if call.id is not None:

@@ -258,7 +258,9 @@ def raising(error):
 
 def named(name):
     """Call a tool of that name."""
-    return StructuredTool.from_function(lambda: "ok", name=name, description="").invoke({})
+    made = StructuredTool.from_function(lambda: "ok", name="named", description="Be named.")
+    made.name = name
+    return made.invoke({})
 
 
 def schemas():

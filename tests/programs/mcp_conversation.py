@@ -98,13 +98,14 @@ def place_of(transport, python, environment):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = traced("server", python, SERVER, "http", port)
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-    try:
-        wait_for(port, process)
-        yield [f"http://127.0.0.1:{port}/mcp"]
-    finally:
-        process.send_signal(signal.SIGINT)  # as from a keyboard: it ends in order, and sends the rest
-        process.communicate(timeout=30)
+    log = Path(environment["MCP_SERVER_CALLS"]).with_name("server.log")
+    with log.open("w") as said, subprocess.Popen(command, env=environment, stdout=said, stderr=said) as process:
+        try:
+            wait_for(port, process)
+            yield [f"http://127.0.0.1:{port}/mcp"]
+        finally:
+            process.send_signal(signal.SIGINT)  # as from a keyboard: it ends in order
+            process.wait(timeout=30)
 
 
 def wait_for(port, process):

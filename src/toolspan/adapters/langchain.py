@@ -6,10 +6,13 @@ is decided there whose span it is. A handled error leaves `run` as an ordinary m
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from toolspan.hooks import Adapter, Hook, Invocation, Refusal, Run, RunFacts, Witness
 from toolspan.toolcall import Outcome, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CALLBACKS = "langchain_core.callbacks.manager"
 REVIEW = "langchain.agents.middleware.human_in_the_loop"
@@ -110,7 +113,12 @@ def read_run(invocation: Invocation) -> RunFacts:
 
 
 def _is_a(value: Any, name: str) -> bool:
-    return any(kind.__name__ == name for kind in type(value).__mro__)
+    return any(_NAME(kind) == name for kind in _BASES(type(value)))
+
+
+# A class's own answers, whatever its metaclass would say: a tool may return anything.
+_BASES: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
+_NAME: Final[Callable[[type], str]] = type.__dict__["__name__"].__get__
 
 
 def _text(content: Any) -> str | None:

@@ -95,9 +95,7 @@ ADAPTER = Adapter(
             inside=True,
         ),
         Propagate("mcp.shared.session:BaseSession.send_request", inject),
-        Hook(
-            "mcp.server.lowlevel.server:Server._handle_request", read_server, unanswered, raised
-        ),
+        Hook("mcp.server.lowlevel.server:Server._handle_request", read_server, unanswered, raised),
         Witness("mcp.shared.session:RequestResponder.respond", answered, "before"),
     ),
 )

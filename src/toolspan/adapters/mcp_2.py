@@ -42,7 +42,7 @@ def outcome(result: Any) -> Outcome:
 
 def is_call(invocation: Invocation) -> bool:
     """Whether the span that the SDK is about to make is a tool call's."""
-    return invocation.get("attributes", {}).get("mcp.method.name") == CALL
+    return bool(invocation.get("attributes", {}).get("mcp.method.name") == CALL)
 
 
 def told(invocation: Invocation) -> Mapping[str, Any]:
@@ -67,7 +67,7 @@ def read_server(invocation: Invocation) -> ToolCall | None:
         return None
     connection = invocation.instance.connection
     return ToolCall(
-        name=params.get("name"),
+        name=params.get("name", ""),
         arguments=params.get("arguments"),
         kind="server",
         carrier=carrier(params.get("_meta")),

@@ -1,6 +1,14 @@
 """The words an adapter is written in, and how they are placed in a framework and taken out."""
 
-from toolspan.hooks.placement import PLACEMENTS, Decision, Layer, Placement, Target, parameters_of
+from toolspan.hooks.placement import (
+    PLACEMENTS,
+    Decision,
+    Layer,
+    Placement,
+    Target,
+    layered,
+    parameters_of,
+)
 from toolspan.hooks.words import (
     Adapter,
     Enrich,
@@ -33,6 +41,7 @@ __all__ = [
     "Target",
     "Witness",
     "WordOfAdapter",
+    "layered",
     "parameters_of",
     "plain_outcome",
 ]

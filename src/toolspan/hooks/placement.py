@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from toolspan.hooks.words import Adapter, Path, WordOfAdapter
 
     Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
-    #: Makes the wrapper that acts for one word around one function.
-    Actor = Callable[[Adapter, WordOfAdapter | Decision, Target], Wrapper]
+    _Bound = wrapt.BoundFunctionWrapper[..., Any]
+    _Function = wrapt.FunctionWrapper[..., Any]
+else:  # wrapt 1 has no types
+    _Bound, _Function = wrapt.BoundFunctionWrapper, wrapt.FunctionWrapper
 
 
-class _BoundLayer(wrapt.BoundFunctionWrapper):  # type: ignore[misc]  # wrapt has no types
+class _BoundLayer(_Bound):
     """A layer bound to an instance or class."""
 
     __slots__ = ()  # so that its attributes are those of the function below it
@@ -48,7 +50,7 @@ class _BoundLayer(wrapt.BoundFunctionWrapper):  # type: ignore[misc]  # wrapt ha
         return pkgutil.resolve_name, (f"{self.__module__}:{self.__qualname__}",)
 
 
-class Layer(wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt has no types
+class Layer(_Function):
     """The one kind of wrapper that toolspan puts around a function.
 
     Copy, deepcopy and pickle do with it what they do with what is below it; `_self_again` puts
@@ -57,6 +59,8 @@ class Layer(wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt has no types
 
     __bound_function_wrapper__ = _BoundLayer
     __slots__ = ("_self_again", "_self_word")
+    _self_word: tuple[Any, Any]
+    _self_again: Any
 
     def __copy__(self) -> Any:
         return self._around(copy.copy(self.__wrapped__))
@@ -96,7 +100,11 @@ PLACEMENTS: Final[dict[str, Placement]] = {}
 class Placement:
     """All layers of one adapter: placed as its modules are imported, taken out together."""
 
-    def __init__(self, adapter: Adapter, actor: Actor) -> None:
+    def __init__(
+        self,
+        adapter: Adapter,
+        actor: Callable[[Adapter, WordOfAdapter | Decision, Target], Wrapper],
+    ) -> None:
         self.adapter = adapter
         self.wanted = False
         self.seats: list[Seat] = []
@@ -150,9 +158,7 @@ class Placement:
 
     def _make(self, word: WordOfAdapter, path: Path) -> Callable[[Target], Wrapper]:
         decides = path in getattr(word, "decide", ())
-        return lambda target: self._actor(
-            self.adapter, Decision(word) if decides else word, target
-        )
+        return lambda target: self._actor(self.adapter, Decision(word) if decides else word, target)
 
     def _note_missing(self, path: Path, label: str) -> None:
         alternatives = (path,) if isinstance(path, str) else path
@@ -199,10 +205,18 @@ def _seated(
     inherited = name not in vars(owner)
     layer = _layer_in(original, serves)
     if layer is None:
-        layer = Layer(original, make(_target(owner, original)))
-        layer._self_word = serves
+        layer = layered(original, make(_target(owner, original)), serves)
         setattr(owner, name, layer)
     return Seat(label, owner, name, layer, inherited)
+
+
+def layered(function: Any, wrapper: Wrapper, serves: tuple[Any, Any], again: Any = None) -> Layer:
+    """A layer of ours around `function`; `again` makes one around a copy of it."""
+    layer = Layer(function, wrapper)
+    layer._self_word = serves
+    if again is not None:
+        layer._self_again = again
+    return layer
 
 
 def _layer_in(function: Any, serves: tuple[Any, Any]) -> Layer | None:

@@ -3,7 +3,7 @@
 from toolspan.lifecycle.actor import wrapper_for
 from toolspan.lifecycle.call import LiveCall, Merged, begin_call, current_call
 from toolspan.lifecycle.drivers import driver_for
-from toolspan.lifecycle.run import LiveRun, begin_run
+from toolspan.lifecycle.run import LiveRun, begin_run, plain_attributes
 from toolspan.lifecycle.tracing import (
     CALL,
     RUN,
@@ -29,6 +29,7 @@ __all__ = [
     "current_call",
     "drain",
     "driver_for",
+    "plain_attributes",
     "undecided",
     "wanted_context",
     "wrapper_for",

@@ -18,13 +18,14 @@ from toolspan.toolcall import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+    from typing import TypeAlias
 
     from toolspan.lifecycle.call import LiveCall, Merged
     from toolspan.lifecycle.run import LiveRun
 
-    AnyLife = LiveCall | Merged | LiveRun
-    Opener = Callable[[Any, tuple[Any, ...], dict[str, Any]], AnyLife | None]
-    Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+    AnyLife: TypeAlias = LiveCall | Merged | LiveRun
+    Opener: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], AnyLife | None]
+    Wrapper: TypeAlias = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class _Nobody:
@@ -55,7 +56,7 @@ class _Holder:
 
     __slots__ = ("begun", "inner", "life", "stepper")
 
-    def __init__(self, begun: AnyLife = _NOBODY) -> None:
+    def __init__(self, begun: Any = _NOBODY) -> None:
         #: The life of the function that made the coroutine, until its first step takes it over.
         self.begun = begun
         self.life: Any = None

@@ -6,12 +6,15 @@ Source: OpenTelemetry GenAI conventions, invoke_agent and invoke_workflow spans.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 from opentelemetry.trace import INVALID_SPAN, Link, SpanKind, Status, StatusCode
 
 from toolspan import semconv
+from toolspan.containment import contained, say_once
 from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.memory import Memory
 from toolspan.lifecycle.tracing import RUN, SPAN, TRACING, UNDECIDED, drain
@@ -27,6 +30,26 @@ if TYPE_CHECKING:
     from toolspan.hooks import Run, RunFacts
     from toolspan.toolcall import AttributeValue, ToolCall
 
+#: As many attributes as runs may put on one span; with ours and MCP's they are at most 60.
+_MOST: Final = 25
+#: What toolspan writes itself, besides `toolspan.*`: no run may say otherwise.
+_OURS: Final = frozenset(
+    {
+        semconv.OPERATION,
+        semconv.TOOL_NAME,
+        semconv.TOOL_TYPE,
+        semconv.TOOL_DESCRIPTION,
+        semconv.CALL_ID,
+        semconv.CALL_ARGUMENTS,
+        semconv.CALL_RESULT,
+        semconv.AGENT_NAME,
+        semconv.CONVERSATION_ID,
+        semconv.WORKFLOW_NAME,
+        semconv.ERROR_TYPE,
+    }
+)
+_TEXT: Final = 1_024
+_WORD: Final = 1 << 63  # where a span's integers end
 #: Conversation -> the span of its last run, for the link of a resumed one.
 _LAST: Memory[str, SpanContext] = Memory(1_024)
 
@@ -38,11 +61,16 @@ class Scope:
 
     def __init__(self, facts: RunFacts, outer: Scope | None) -> None:
         inherited = outer.attributes if outer is not None else {}
-        self.agent = facts.agent or (outer.agent if outer is not None else None)
-        self.conversation = facts.conversation or (outer.conversation if outer else None)
-        self.attributes: dict[str, AttributeValue] = {**inherited, **(facts.attributes or {})}
+        self.agent: str | None = facts.agent or (outer.agent if outer is not None else None)
+        self.conversation: str | None = facts.conversation or (
+            outer.conversation if outer else None
+        )
+        attributes = {**inherited, **(facts.attributes or {})}
+        if len(attributes) > _MOST:
+            say_once("most", "run(attributes=...): of more than %d, the first are taken", _MOST)
+        self.attributes: dict[str, AttributeValue] = dict(islice(attributes.items(), _MOST))
         if facts.workflow is not None:
-            self.attributes[semconv.WORKFLOW_NAME] = facts.workflow
+            self.attributes[semconv.WORKFLOW_NAME] = clean(facts.workflow)
 
     def inform(self, call: ToolCall) -> None:
         """Fill in what the call does not know itself."""
@@ -52,6 +80,41 @@ class Scope:
             call.conversation = self.conversation
         if self.attributes:
             call.attributes = {**self.attributes, **(call.attributes or {})}
+
+
+@contained
+def plain_attributes(given: Any) -> dict[str, AttributeValue]:
+    """What a span takes of the attributes that a user gives; one line names what it does not."""
+    if not isinstance(given, Mapping):
+        say_once("attributes", "run(attributes=...) takes a mapping of names to values")
+        return {}
+    kept: dict[str, AttributeValue] = {}
+    for key, value in given.items():
+        fitting = _fitting(value)
+        mine = type(key) is not str or not key or key in _OURS or key.startswith("toolspan.")
+        if mine or fitting is None:
+            say_once(
+                "attribute",
+                "run(attributes=...): %r is left out; allowed: names that toolspan does not write "
+                "itself, with text, bool, float, an int of 64 bits, or a list of one of these",
+                clean(key),
+            )
+        else:
+            kept[clean(key)] = fitting
+    return kept
+
+
+def _fitting(value: Any) -> AttributeValue | None:
+    kind = type(value)
+    if kind is list or kind is tuple:
+        items = [None if type(item) in (list, tuple) else _fitting(item) for item in value]
+        alike = all(item is not None and type(item) is type(items[0]) for item in items)
+        return items if alike else None  # type: ignore[return-value]  # they are of one kind
+    if kind is str:
+        return clean(value, _TEXT)
+    if kind is int:
+        return value if -_WORD <= value < _WORD else None  # type: ignore[no-any-return]  # an int
+    return value if kind is bool or kind is float else None  # type: ignore[no-any-return]  # it is
 
 
 class LiveRun(Life):
@@ -77,7 +140,12 @@ class LiveRun(Life):
         if tracer is None:
             return
         self.span = tracer.start_span(
-            self._name(), context, SpanKind.INTERNAL, self._attributes(), self._links(), time.time_ns()
+            self._name(),
+            context,
+            SpanKind.INTERNAL,
+            self._attributes(),
+            self._links(),
+            time.time_ns(),
         )
         if self._facts.conversation is not None:
             _LAST.put(self._facts.conversation, self.span.get_span_context())

@@ -66,9 +66,7 @@ class Tracing:
         self.provider = provider
         if self.on_provider is not None:
             self.on_provider(provider)
-        self.tracer = provider.get_tracer(
-            semconv.SCOPE, version_of("toolspan"), semconv.SCHEMA_URL
-        )
+        self.tracer = provider.get_tracer(semconv.SCOPE, version_of("toolspan"), semconv.SCHEMA_URL)
         return self.tracer
 
 

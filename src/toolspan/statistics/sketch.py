@@ -261,4 +261,3 @@ def _coarser(cells: dict[int, int], halvings: int) -> dict[int, int]:
     for index, number in cells.items():
         merged[index >> halvings] = merged.get(index >> halvings, 0) + number
     return merged
-

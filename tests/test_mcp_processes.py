@@ -11,15 +11,12 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "programs"))
-
-from mcp_client import VERSION  # noqa: E402
-from mcp_conversation import CLIENT, SERVER, converse, environment_of, traced  # noqa: E402
-from receiver import Receiver  # noqa: E402
+from programs.mcp_client import VERSION
+from programs.mcp_conversation import CLIENT, SERVER, converse, environment_of, traced
+from receiver import Receiver
 
 CANARY = "canary-7f3a"
 ADD = {"tool": "add", "arguments": {"a": 1, "b": 2}}
@@ -45,11 +42,21 @@ LOW = [
 two = pytest.mark.skipif(VERSION != 2, reason="only MCP 2.x has telemetry of its own")
 
 
-@pytest.fixture(scope="module", params=["stdio", "http"])
-def seen(request, tmp_path_factory):
-    """One conversation about everything, for each transport."""
-    steps = [*STEPS, RELAY] if request.param == "http" else STEPS
-    return converse(steps, request.param, tmp_path_factory.mktemp(request.param))
+@pytest.fixture(scope="module")
+def stdio(tmp_path_factory):
+    """One conversation about everything."""
+    return converse(STEPS, "stdio", tmp_path_factory.mktemp("stdio"))
+
+
+@pytest.fixture(scope="module")
+def http(tmp_path_factory):
+    """The same by streamable HTTP, where the server can also ask itself."""
+    return converse([*STEPS, RELAY], "http", tmp_path_factory.mktemp("http"))
+
+
+@pytest.fixture(params=["stdio", "http"])
+def seen(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +105,14 @@ def test_late_and_cancelled_calls_are_told_from_each_other(seen):
     late, cancelled, good = seen.pairs("slow")
     assert [seen.answers[i] for i in (5, 8)] == ["cancelled", {"failed": False, "text": "at last"}]
     code = str(seen.answers[4]["code"])
-    assert (late[0].attributes["toolspan.outcome"], late[0].attributes["error.type"]) == ("timeout", code)
-    assert (cancelled[0].attributes["toolspan.outcome"], cancelled[0].status) == ("cancelled", "UNSET")
+    assert (late[0].attributes["toolspan.outcome"], late[0].attributes["error.type"]) == (
+        "timeout",
+        code,
+    )
+    assert (cancelled[0].attributes["toolspan.outcome"], cancelled[0].status) == (
+        "cancelled",
+        "UNSET",
+    )
     assert [span.attributes["toolspan.outcome"] for span in good] == ["ok", "ok"]
     # A client of MCP 1.x goes away without a word, and its server works to the end.
     word = "ok" if VERSION == 1 else "cancelled"
@@ -114,11 +127,9 @@ def test_calls_at_once_keep_to_their_own_traces(seen):
         assert client.attributes["jsonrpc.request.id"] == server.attributes["jsonrpc.request.id"]
 
 
-def test_a_tool_that_asks_a_server_has_that_call_below_it(seen):
-    if "relay" not in seen.ran:
-        pytest.skip("there is no other server on this transport")
-    ((_, relay),) = seen.pairs("relay")
-    (inner,) = [pair for pair in seen.pairs("add") if pair[0].parent_id]
+def test_a_tool_that_asks_a_server_has_that_call_below_it(http):
+    ((_, relay),) = http.pairs("relay")
+    (inner,) = [pair for pair in http.pairs("add") if pair[0].parent_id]
     assert inner[0].parent_id == relay.span_id
     assert inner[1].trace_id == relay.trace_id
 
@@ -168,7 +179,7 @@ METAS = [
     {},
 ]
 PARAMS = [
-    *({**{"name": "add", "arguments": {"a": 1, "b": 2}}, "_meta": meta} for meta in METAS),
+    *({"name": "add", "arguments": {"a": 1, "b": 2}, "_meta": meta} for meta in METAS),
     {"name": "add", "arguments": "text"},
     {"name": "add", "arguments": {"a": 10**400, "b": {}}},
     {"name": "add", "_meta": "text"},
@@ -182,11 +193,19 @@ PARAMS = [
 
 def hostile_lines():
     """A handshake, then calls that no SDK would send."""
-    version = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "0"}}
+    version = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "raw", "version": "0"},
+    }
     yield {"id": 1, "method": "initialize", "params": version}
     yield {"method": "notifications/initialized"}
     for number, params in enumerate(PARAMS, 2):
-        yield {"id": number, "method": "tools/call", **({"params": params} if params is not None else {})}
+        yield {
+            "id": number,
+            "method": "tools/call",
+            **({"params": params} if params is not None else {}),
+        }
     yield {"id": 99, "method": "tools/explode", "params": {"name": "add"}}
 
 
@@ -196,7 +215,12 @@ def told_by(command, environment, errors):
     with (
         errors.open("w") as log,
         subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
         ) as process,
     ):
         late = threading.Timer(30, process.kill)
@@ -229,4 +253,4 @@ def test_a_hostile_client_gets_what_it_gets_without_us_and_its_calls_are_traced(
     joined = [span for span in good if span.trace_id == TRACE]
     assert [span.parent_id for span in joined] == [CALLER]
     assert {span.parent_id for span in good if span not in joined} == {""}
-    assert len(receiver.raw) < 100_000
+    assert not [letter for letter in (b"0", b"y", b"z") if letter * 100 in receiver.raw]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from opentelemetry import context as otel
 
 from toolspan.containment import contained, contained_hot, say_once
-from toolspan.hooks import Hook, RunFacts, layered, parameters_of
+from toolspan.hooks import Hook, RunFacts, description_of, layered, name_of, parameters_of
 from toolspan.lifecycle import (
     TRACING,
     UNTRACED,
@@ -69,8 +69,8 @@ def _traced(function: Any, name: str | None, agent: str | None, capture: bool | 
     inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
     names = tuple(parameters_of(inner, bound=False))
     call = ToolCall(
-        name=name or _name_of(inner),
-        description=_description_of(inner),
+        name=name or name_of(inner),
+        description=description_of(inner),
         agent=agent,
         capture=capture,
         parameters=names,
@@ -131,19 +131,6 @@ def _positional(function: Any) -> tuple[tuple[str, ...], str]:
 
 def _never_read(_invocation: Invocation) -> None:
     """A decorated function reads its own arguments."""
-
-
-def _name_of(function: Any) -> str:
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__name__", None)
-    return name if type(name) is str else type(function).__name__
-
-
-def _description_of(function: Any) -> str | None:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.getdoc(function) if getattr(function, "__doc__", None) else None
 
 
 class TracedCall:

@@ -58,12 +58,11 @@ _NODES: Final = 1_000  # values that one fingerprint covers
 _LEVELS: Final = 20  # of nesting that one fingerprint covers
 _HEAD: Final = 256  # characters of a long text that enter a fingerprint
 _INT_BITS: Final = 4_096
-_INT_MAX: Final = 1 << _INT_BITS
-_INT_MIN: Final = -_INT_MAX
 _DEPTH: Final = 50  # levels of nesting that are rendered
 _CONTAINERS: Final = 1_000_000  # rendered where there is no limit: shared ones multiply
 _JSON_TEXT: Final = 1 << 20  # characters that are parsed for a custom redactor
 _SHORT: Final = 100  # characters of a text that is rendered in one step
+_FEW: Final = 16  # entries of a dict that is
 _KEYS: Final = 1_024  # of at most `_SHORT` characters, that a redactor remembers
 
 
@@ -116,8 +115,9 @@ def fingerprint(arguments: object, key: bytes) -> str | None:
     (equal to a list) and dict (str keys in any order); of more than 256 characters or bytes the
     head and the length. None for anything else, over 1,000 values and over 20 levels.
     """
+    canonical = _canonical_dict if type(arguments) is dict else _canonical
     try:
-        message = dumps(_canonical(arguments, [_NODES], _LEVELS), 2)
+        message = dumps(canonical(arguments, [_NODES], _LEVELS), 2)
     except _OpaqueError:
         return None
     try:
@@ -160,7 +160,7 @@ def _canonical(value: Any, left: list[int], levels: int) -> Any:
         value is None
         or kind is bool
         or kind is float
-        or (kind is int and _INT_MIN < value < _INT_MAX)
+        or (kind is int and value.bit_length() <= _INT_BITS)
     ):
         return value
     raise _OpaqueError
@@ -179,12 +179,11 @@ def _canonical_dict(value: dict[Any, Any], left: list[int], levels: int) -> dict
     for name in names:
         item = value[name]
         kind = type(item)
-        # what most items are stands here, because a call for each would cost a fifth more
-        if not (
-            (kind is str and len(item) <= _HEAD) or (kind is int and _INT_MIN < item < _INT_MAX)
-        ):
-            item = _canonical(item, left, levels - 1)
-        copy[name] = item
+        # What most items are is told here: a call for each would cost a fifth more.
+        if (kind is str and len(item) <= _HEAD) or (kind is int and item.bit_length() <= _INT_BITS):
+            copy[name] = item
+        else:
+            copy[name] = _canonical(item, left, levels - 1)
     return copy
 
 
@@ -348,6 +347,10 @@ def render(value: object, limit: int | None, redactor: Redactor, tool: str = "")
     if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
         text, cut = _fitting(value, room, redactor, _legible)
         return Rendered("[cut]"[:room] if text is None else text, cut)
+    if kind is dict and custom is None:
+        text = _flat(value, redactor.labels)
+        if text is not None and _bytes(text) <= room:
+            return Rendered(text, truncated=False)
     writer = _Writer(room, redactor, custom, tool)
     if not writer.value(value, ()):
         return Rendered(_CUT if len(_CUT) <= room else "", truncated=True)
@@ -411,6 +414,9 @@ class _Writer:
         if kind is str:
             return self._string(value, before)
         if kind is dict:
+            flat = _flat(value, self._redactor.labels) if self._custom is None else None
+            if flat is not None and self._put(before + flat):
+                return True
             return self._block(value, (len(value), value.items()), path, before, "{}")
         if kind is list or kind is tuple:
             return self._block(value, (len(value), enumerate(value)), path, before, "[]")
@@ -447,7 +453,7 @@ class _Writer:
         if len(self._open) == _DEPTH or self._containers == 0:
             self.cut = True
             return self._put(f'{before}"<deep>"')
-        note = len(',"…":" more"'.encode()) + len(str(count))
+        note = _NOTE + len(str(count))
         if _bytes(before) + len(brackets) + note > self.left:
             return False
         self._put(before + brackets[0])
@@ -527,6 +533,7 @@ _PLAIN: Final = (str, int, float, bool, type(None), dict, list, tuple)
 _LISTS: Final[tuple[Any, ...]] = (list, tuple, set, frozenset)
 _BYTES: Final[tuple[Any, ...]] = (bytes, bytearray)
 _CUT: Final = '"[cut]"'
+_NOTE: Final = len(',"…":" more"'.encode())
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 #: What JSON escapes and how, the backslash first.
 _ESCAPES: Final = tuple(
@@ -541,8 +548,10 @@ def _fitting(
 
     None where there is not even room for the mark.
     """
-    length = str.__len__(text)
-    head = redactor.text(str.__getitem__(text, slice(0, max(room, 0))))
+    length = len(text) if type(text) is str else str.__len__(text)
+    if type(text) is not str or length > room:
+        text = str.__getitem__(text, slice(0, max(room, 0)))
+    head = redactor.text(text)
     if length <= room:
         whole = form(head)
         if _bytes(whole) <= room:
@@ -599,12 +608,29 @@ def _scalar(value: Any, kind: type) -> str | None:
         ordinary = len(value) <= _SHORT and value.isascii() and ":" not in value
         return encode_basestring(value) if ordinary and "\0" not in value else None
     if kind is int:
-        return int.__repr__(value) if _INT_MIN < value < _INT_MAX else None
+        return repr(value) if value.bit_length() <= _INT_BITS else None
     if value is None:
         return "null"
     if kind is bool:
         return "true" if value else "false"
     return None
+
+
+def _flat(value: dict[Any, Any], labels: dict[str, tuple[str, bool]]) -> str | None:
+    """A small dict of such values, as most arguments are, under keys that are known; else None."""
+    if not 0 < len(value) <= _FEW:
+        return None
+    text = ""
+    try:
+        for key, item in value.items():
+            label = labels.get(key) if type(key) is str else None
+            scalar = _scalar(item, type(item))
+            if label is None or label[1] or scalar is None:
+                return None
+            text += f",{label[0]}{scalar}"
+    except RuntimeError:  # another thread changes it
+        return None
+    return f"{{{text[1:]}}}"
 
 
 def _number(value: Any, kind: type) -> str | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from toolspan.containment import contained
-from toolspan.lifecycle import TRACING, begin_call, driver_for
+from toolspan.hooks import description_of, parameters_of
+from toolspan.lifecycle import begin_call, driver_for, wanted_context
 from toolspan.toolcall import Outcome, ToolCall, clean
 
 if TYPE_CHECKING:
@@ -46,9 +48,13 @@ def dispatch(tools: Mapping[str, Callable[..., Any]], call: Any) -> Any:
     they give their span and a `CallError`. What the tool raises is raised here.
     """
     name, given, id_ = _parts(call)
-    function = tools.get(name) if type(name) is str else None
+    if type(name) is not str:
+        message = f"the call names no tool; {_known(tools)}"
+        return _refuse("unnamed", given, id_, "unknown_tool", message)
+    function = tools.get(name)
     if function is None:
-        return _refuse(name, given, id_, "unknown_tool", _unknown(name, tools))
+        message = f"there is no tool {clean(name)!r}; {_known(tools)}"
+        return _refuse(name, given, id_, "unknown_tool", message)
     arguments = _mapping(given)
     if arguments is None:
         message = f"the arguments of {clean(name)} are no JSON object"
@@ -62,27 +68,27 @@ def dispatch(tools: Mapping[str, Callable[..., Any]], call: Any) -> Any:
 def _run(function: Callable[..., Any], name: str, arguments: dict[str, Any], id_: Any) -> Any:
     @contained
     def opener(_instance: Any, _args: Any, _kwargs: Any) -> Any:
-        if not TRACING.active:
+        if wanted_context() is None:
             return None
-        description = getattr(function, "__doc__", None)
-        return begin_call(
-            ToolCall(
-                name,
-                arguments,
-                description=description if type(description) is str else None,
-                id=id_ if type(id_) is str else None,
-            )
-        )
+        return begin_call(_described(function, name, arguments, id_))
 
     return driver_for(function)(opener)(function, None, (), arguments)
 
 
-def _refuse(name: Any, arguments: Any, id_: Any, word: Word, message: str) -> CallError:
-    if TRACING.active:
-        _refused(
-            ToolCall(clean(name), arguments, id=id_ if type(id_) is str else None),
-            Outcome(error=word, message=message),
-        )
+def _described(function: Any, name: str, arguments: dict[str, Any], id_: Any) -> ToolCall:
+    return ToolCall(
+        name,
+        arguments,
+        description_of(function),
+        id_ if type(id_) is str else None,
+        parameters=tuple(parameters_of(function, bound=False)),
+        functions=(function,),
+    )
+
+
+def _refuse(name: str, arguments: Any, id_: Any, word: Word, message: str) -> CallError:
+    call = ToolCall(clean(name), arguments, id=id_ if type(id_) is str else None)
+    _refused(call, Outcome(error=word, message=message))
     return CallError(word, message)
 
 
@@ -95,7 +101,7 @@ def _refused(call: ToolCall, outcome: Outcome) -> None:
 
 def _parts(call: Any) -> tuple[Any, Any, Any]:
     """Name, arguments and id of a call in any of its forms; None for what is not there."""
-    if type(call) in (str, bytes):
+    if type(call) is str or type(call) is bytes:
         try:
             call = json.loads(call)
         except (ValueError, RecursionError):
@@ -118,7 +124,7 @@ def _first(call: Any, names: tuple[str, ...]) -> Any:
 def _mapping(given: Any) -> dict[str, Any] | None:
     if given is None or given == "":
         return {}
-    if type(given) in (str, bytes):
+    if type(given) is str or type(given) is bytes:
         try:
             given = json.loads(given)
         except (ValueError, RecursionError):
@@ -140,6 +146,5 @@ def _misfit(function: Callable[..., Any], arguments: dict[str, Any]) -> str | No
     return None
 
 
-def _unknown(name: Any, tools: Mapping[str, Any]) -> str:
-    known = ", ".join(clean(tool) for tool in list(tools)[:_SHOWN])
-    return f"there is no tool {clean(name)!r}; known: {known or 'none'}"
+def _known(tools: Mapping[str, Any]) -> str:
+    return f"known: {', '.join(map(clean, islice(tools, _SHOWN))) or 'none'}"

@@ -7,8 +7,10 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry import context as otel
+
 from toolspan.containment import contained, say_once
-from toolspan.lifecycle import TRACING
+from toolspan.lifecycle import TRACING, UNTRACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,30 +30,40 @@ class Subscription:
     ) -> None:
         #: How many tellings were dropped because the listener was 10,000 behind.
         self.dropped = 0
-        self._tell_started = None if started is None else contained(started)
-        self._tell_finished = None if finished is None else contained(finished)
+        self._tell_started = started
+        self._tell_finished = finished
+        self._stopped = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing told and no thread: at first, and in a forked child."""
+        self._process = os.getpid()
+        self._lock = threading.RLock()
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
-        self._process = os.getpid()
-        self._lock = threading.Lock()
 
+    @contained
     def started(self, call: ToolCall) -> None:
         """The core tells: a call is about to run."""
         if self._tell_started is not None:
             self._post((self._tell_started, call))
 
+    @contained
     def finished(self, call: ToolCall, outcome: Outcome, duration: int) -> None:
         """The core tells: a call ended after `duration` nanoseconds."""
         if self._tell_finished is not None:
             self._post((self._tell_finished, call, outcome, duration / 1e9))
 
-    def _post(self, telling: Any) -> None:
+    def _post(self, telling: tuple[Any, ...]) -> None:
         if self._process != os.getpid():
-            self._restart_in_child()
-        if self._queue.qsize() >= _WAITING:
+            self._begin()
+        if self._queue.qsize() < _WAITING:
+            self._put(telling)
+        else:
             self.dropped += 1
             say_once("listener", "a listener of toolspan.on_call() is too slow; calls are not told")
-            return
+
+    def _put(self, telling: tuple[Any, ...] | threading.Event) -> None:
         self._queue.put(telling)
         if self._worker is None:
             self._start()
@@ -60,41 +72,47 @@ class Subscription:
         with self._lock:
             if self._worker is None:
                 self._worker = threading.Thread(
-                    target=self._work, name="toolspan-listener", daemon=True
+                    target=self._work, args=(self._queue,), name="toolspan-listener", daemon=True
                 )
                 self._worker.start()
 
-    def _restart_in_child(self) -> None:
-        self._process = os.getpid()
-        self._queue = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._worker = None
-
-    def _work(self) -> None:
-        while True:
-            telling = self._queue.get()
-            if isinstance(telling, threading.Event):
-                telling.set()
-            else:
-                telling[0](*telling[1:])
+    def _work(self, waiting: queue.SimpleQueue[Any]) -> None:
+        otel.attach(otel.set_value(UNTRACED, value=True))  # no listener hears what it does itself
+        try:
+            while not (self._stopped and waiting.empty()):
+                telling = waiting.get()
+                if type(telling) is tuple:
+                    _users_listener(*telling)
+                else:
+                    telling.set()
+        finally:  # a listener may end its thread: the next telling begins another
+            self._worker = None
 
     def wait(self, timeout: float = 2.0) -> bool:
         """Whether everything told so far has reached the listener, within `timeout` seconds."""
-        if self._worker is None:
+        if self._process != os.getpid() or (self._worker is None and self._queue.empty()):
             return True
         reached = threading.Event()
-        self._queue.put(reached)
+        self._put(reached)
         return reached.wait(timeout)
 
     def stop(self) -> None:
-        """Tell this listener nothing more."""
+        """Tell this listener nothing more; what was told already still reaches it."""
         TRACING.listeners = tuple(one for one in TRACING.listeners if one is not self)
+        self._stopped = True
+        if self._worker is not None:
+            self._queue.put(threading.Event())  # wakes the thread up, to end
 
     def __enter__(self) -> Subscription:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+@contained
+def _users_listener(listener: Callable[..., object], *told: object) -> None:
+    listener(*told)
 
 
 def on_call(

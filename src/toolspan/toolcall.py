@@ -85,6 +85,8 @@ class ToolCall:
     owner: str | None = None
     #: Trace context that arrived with the call (MCP `params._meta`): the parent of a server's span.
     carrier: Mapping[str, str] | None = None
+    #: The host's functions that may run: what `@tool` was told of one of them holds here.
+    functions: tuple[object, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

@@ -38,9 +38,7 @@ except ImportError:
 async def connected(target: Any, mode: str = "auto") -> AsyncIterator[Any]:
     """A session with a URL, with the server that a command starts, or with a server object."""
     if type(target) is list:
-        target = StdioServerParameters(
-            command=target[0], args=target[1:], env=dict(os.environ)
-        )
+        target = StdioServerParameters(command=target[0], args=target[1:], env=dict(os.environ))
     if VERSION == 2:
         async with Client(target, mode=mode) as client:
             yield client
@@ -48,7 +46,10 @@ async def connected(target: Any, mode: str = "auto") -> AsyncIterator[Any]:
         # The name of 1.26 and later; before, the other was the only one.
         connect = getattr(streamable_http, "streamable_http_client", None)
         connect = connect or streamable_http.streamablehttp_client
-        async with connect(target) as (incoming, outgoing, _), ClientSession(incoming, outgoing) as session:
+        async with (
+            connect(target) as (incoming, outgoing, _),
+            ClientSession(incoming, outgoing) as session,
+        ):
             await session.initialize()
             yield session
     elif type(target) is StdioServerParameters:

@@ -37,7 +37,11 @@ class Conversation:
 
     def tools(self, kind, name=None):
         """The spans of tool calls, in the order of their starts."""
-        found = [span for span in self.spans if span.kind == kind and "gen_ai.tool.name" in span.attributes]
+        found = [
+            span
+            for span in self.spans
+            if span.kind == kind and "gen_ai.tool.name" in span.attributes
+        ]
         named = [span for span in found if name in (None, span.attributes["gen_ai.tool.name"])]
         return sorted(named, key=lambda span: span.start)
 
@@ -47,7 +51,9 @@ class Conversation:
         return [(client, below[client.span_id]) for client in self.tools("CLIENT", name)]
 
 
-def converse(steps, transport, folder, *, client=sys.executable, server=sys.executable, **variables):
+def converse(
+    steps, transport, folder, *, client=sys.executable, server=sys.executable, **variables
+):
     """Let a client play `steps` with a server over "stdio" or "http", or with the low-level one.
 
     `client` and `server` are interpreters, `variables` go into the environment of both.
@@ -62,7 +68,9 @@ def converse(steps, transport, folder, *, client=sys.executable, server=sys.exec
             done = run(command, environment)
         assert done.returncode == 0, done.stderr
         answers = json.loads(done.stdout)
-        return Conversation(answers, log.read_text().split(), receiver.spans(), receiver.raw, done.stderr)
+        return Conversation(
+            answers, log.read_text().split(), receiver.spans(), receiver.raw, done.stderr
+        )
 
 
 def environment_of(receiver, log):
@@ -99,7 +107,10 @@ def place_of(transport, python, environment):
         port = free.getsockname()[1]
     command = traced("server", python, SERVER, "http", port)
     log = Path(environment["MCP_SERVER_CALLS"]).with_name("server.log")
-    with log.open("w") as said, subprocess.Popen(command, env=environment, stdout=said, stderr=said) as process:
+    with (
+        log.open("w") as said,
+        subprocess.Popen(command, env=environment, stdout=said, stderr=said) as process,
+    ):
         try:
             wait_for(port, process)
             yield [f"http://127.0.0.1:{port}/mcp"]

@@ -11,29 +11,28 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import anyio
-import mcp_client
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.types import CallToolRequest, CallToolResult, ErrorData, ListToolsResult, Tool
 
 try:
-    from mcp.server.fastmcp import Context, FastMCP
-    from mcp.shared.exceptions import McpError
+    from mcp.server.fastmcp import FastMCP
+    from mcp.shared.exceptions import McpError as ProtocolError
     from mcp.types import ServerResult
 
     VERSION = 1
 except ImportError:
-    from mcp.server.mcpserver import Context
     from mcp.server.mcpserver import MCPServer as FastMCP
-    from mcp.shared.exceptions import MCPError
+    from mcp.shared.exceptions import MCPError as ProtocolError
 
     VERSION = 2
 
 
 def executed(tool: str) -> None:
-    with open(os.environ["MCP_SERVER_CALLS"], "a", encoding="utf-8") as calls:
+    with Path(os.environ["MCP_SERVER_CALLS"]).open("a") as calls:
         calls.write(f"{tool}\n")
 
 
@@ -70,6 +69,8 @@ async def slow(seconds: float) -> str:
 
 async def relay(url: str, a: int, b: int) -> str:
     """Ask another MCP server."""
+    import mcp_client  # beside this program
+
     executed("relay")
     async with mcp_client.connected(url) as session:
         answer = await session.call_tool("add", {"a": a, "b": b})
@@ -108,16 +109,23 @@ async def answer(name: str, arguments: dict[str, str]) -> CallToolResult:
     if name == "coded":
         executed(name)
         raise protocol_error(-32050, f"the secret is {arguments['secret']}")
+    if name == "misfit":
+        executed(name)
+        return CallToolResult.model_validate({"content": "no list"})
     if name == "broken":
         executed(name)
         raise ValueError(f"the secret is {arguments['secret']}")
     return result(await echo(arguments["text"]))
 
 
+class OwnError(ProtocolError):
+    """Servers derive their own errors from the protocol's."""
+
+
 def protocol_error(code: int, message: str) -> Exception:
     if VERSION == 1:
-        return McpError(ErrorData(code=code, message=message))
-    return MCPError(code, message)
+        return OwnError(ErrorData(code=code, message=message))
+    return OwnError(code, message)
 
 
 def listed() -> ListToolsResult:

@@ -30,6 +30,7 @@ def read(invocation: Invocation) -> ToolCall:
         id=invocation.get("tool_call_id"),
         agent=metadata.get("lc_agent_name"),
         conversation=_conversation(config),
+        functions=(getattr(tool, "func", None), getattr(tool, "coroutine", None)),
     )
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from toolspan.toolcall import Outcome, Word
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 CALL: Final = "tools/call"
 METHOD: Final = {"mcp.method.name": CALL}
@@ -51,7 +48,9 @@ def raised(error: BaseException) -> Outcome | None:
     return None
 
 
-def carrier(meta: Mapping[str, Any] | None) -> dict[str, str]:
-    """The trace context in `params._meta` (SEP-414: keys without prefix)."""
+def carrier(meta: object) -> dict[str, str]:
+    """The trace context in `params._meta` (SEP-414: keys without prefix), which may be anything."""
+    if type(meta) is not dict:
+        return {}
     keys = ("traceparent", "tracestate", "baggage")
-    return {key: meta[key] for key in keys if type(meta.get(key)) is str} if meta else {}
+    return {key: meta[key] for key in keys if type(meta.get(key)) is str}

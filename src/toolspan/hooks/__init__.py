@@ -6,7 +6,11 @@ from toolspan.hooks.placement import (
     Layer,
     Placement,
     Target,
+    description_of,
     layered,
+    layers_of,
+    name_of,
+    options_of,
     parameters_of,
 )
 from toolspan.hooks.words import (
@@ -41,7 +45,11 @@ __all__ = [
     "Target",
     "Witness",
     "WordOfAdapter",
+    "description_of",
     "layered",
+    "layers_of",
+    "name_of",
+    "options_of",
     "parameters_of",
     "plain_outcome",
 ]

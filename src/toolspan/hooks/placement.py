@@ -18,16 +18,22 @@ import wrapt
 from toolspan.containment import contained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
 
     from toolspan.hooks.words import Adapter, Path, WordOfAdapter
 
     Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
     _Bound = wrapt.BoundFunctionWrapper[..., Any]
-    _Function = wrapt.FunctionWrapper[..., Any]
+
+    class _Function(wrapt.FunctionWrapper[..., Any]):
+        _self_word: tuple[Any, Any]
+        _self_again: Any
 else:  # wrapt 1 has no types
     _Bound, _Function = wrapt.BoundFunctionWrapper, wrapt.FunctionWrapper
+
+
+_WRAPPERS: Final = 32  # around one another; a chain that is longer runs in a circle
 
 
 class _BoundLayer(_Bound):
@@ -57,10 +63,9 @@ class Layer(_Function):
     a layer around the copy of what has no place of its own.
     """
 
+    # No annotation may stand here: the class's would hide those of the function below.
     __bound_function_wrapper__ = _BoundLayer
     __slots__ = ("_self_again", "_self_word")
-    _self_word: tuple[Any, Any]
-    _self_again: Any
 
     def __copy__(self) -> Any:
         return self._around(copy.copy(self.__wrapped__))
@@ -203,8 +208,8 @@ def _seated(
 ) -> Seat:
     original = inspect.getattr_static(owner, name)
     inherited = name not in vars(owner)
-    layer = _layer_in(original, serves)
-    if layer is None:
+    layer = next((one for one in layers_of(original) if one._self_word == serves), None)
+    if layer is None:  # else it stayed below somebody else's patch
         layer = layered(original, make(_target(owner, original)), serves)
         setattr(owner, name, layer)
     return Seat(label, owner, name, layer, inherited)
@@ -214,18 +219,25 @@ def layered(function: Any, wrapper: Wrapper, serves: tuple[Any, Any], again: Any
     """A layer of ours around `function`; `again` makes one around a copy of it."""
     layer = Layer(function, wrapper)
     layer._self_word = serves
-    if again is not None:
-        layer._self_again = again
+    layer._self_again = again
     return layer
 
 
-def _layer_in(function: Any, serves: tuple[Any, Any]) -> Layer | None:
-    """A layer of ours for the same word that stayed below somebody else's patch."""
-    while function is not None:
-        if type(function) is Layer and function._self_word == serves:
-            return function
+def layers_of(function: Any) -> Iterator[Layer]:
+    """The layers of ours around a function, the outermost first, also below other wrappers."""
+    for _ in range(_WRAPPERS):
+        layer = function._self_parent if type(function) is _BoundLayer else function
+        if type(layer) is Layer:
+            yield layer
         function = getattr(function, "__wrapped__", None)
-    return None
+        if function is None:
+            return
+
+
+def options_of(function: Any) -> Mapping[str, Any]:
+    """What `@tool` was told of a function that it decorated."""
+    found = (layer._self_again.keywords for layer in layers_of(function) if layer._self_again)
+    return next(found, {})
 
 
 def _unseat(seat: Seat) -> None:
@@ -250,6 +262,21 @@ def parameters_of(function: Any, *, bound: bool) -> Mapping[str, int]:
     except (TypeError, ValueError):
         return {}
     return {name: index for index, name in enumerate(names[1:] if bound else names)}
+
+
+def name_of(function: Any) -> str:
+    """What a function is called, below any `partial`; an object by its class."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None)
+    return name if type(name) is str else type(function).__name__
+
+
+def description_of(function: Any) -> str | None:
+    """What a function says of itself, below any `partial`."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.getdoc(function) if getattr(function, "__doc__", None) else None
 
 
 _AWAITED: Final[dict[str, list[Placement]]] = {}

@@ -66,6 +66,8 @@ class LiveCall(Life):
         call = self.call
         if not call.started:
             call.started = time_ns()
+        if call.functions:
+            self._ask_decorators()
         if call.id is not None:
             self._count_try(call.id, current)
         if call.carrier:
@@ -82,6 +84,14 @@ class LiveCall(Life):
             self.enter(otel.Context({**current, CALL: self, SPAN: self.span or around}))
         for listener in TRACING.listeners:
             listener.started(call)
+
+    def _ask_decorators(self) -> None:
+        """What `@tool` was told of a function that runs below holds for the whole call."""
+        for options in map(options_of, self.call.functions):
+            if self.call.agent is None:
+                self.call.agent = options.get("agent")
+            if self.call.capture is None:
+                self.call.capture = options.get("capture")
 
     def _is_of_this_call(self, span: Any) -> bool:
         mine = self.parent is not None and self.parent.span is span
@@ -145,18 +155,23 @@ class LiveCall(Life):
 
     def takes(self, call: ToolCall, hook: Hook) -> bool:
         """Whether `call`, seen by another layer below, is this very call."""
-        if self.done or self.call.kind == "server" or call.name != self.call.name:
+        known = any(layer._self_word[0] is hook for layer in self._layers())
+        if self.done or self.call.kind == "server" or not (known or call.name == self.call.name):
             return False
         if hook is self.word or id(hook) in self.merged:
             self.told = None  # the body tries again: how its first try ended is not its own end
             return False
         mine, theirs = self.call.arguments, call.arguments
-        if mine is not None and theirs is not None and not same_arguments(mine, theirs):
+        given = mine is not None and theirs is not None
+        if given and not known and not same_arguments(mine, theirs):
             return False
         TRACING.counts["merged"] += 1
         self.merged |= {id(hook)}
         self.enrich(call.attributes)
         return True
+
+    def _layers(self) -> Iterator[Layer]:
+        return chain.from_iterable(map(layers_of, self.call.functions))
 
     def enrich(self, attributes: Any) -> None:
         """Add what another layer knows."""

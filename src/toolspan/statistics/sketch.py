@@ -49,6 +49,12 @@ _MANTISSA: Final = [
     bisect_left(_UPPER, top << _LONGEST_BITS - 1 - _TOP_BITS) - (_LONGEST_BITS - 1 << SCALE)
     for top in range(1 << _TOP_BITS)
 ]
+# What has nine bits and a place in _UPPER.
+_ORDINARY: Final = range(1 << _TOP_BITS, 1 << _LONGEST_BITS)
+
+
+def _place(nanoseconds: int) -> int:
+    return min(bisect_left(_UPPER, nanoseconds), len(_UPPER) - 1)
 
 
 class Sketch:
@@ -58,43 +64,69 @@ class Sketch:
     Not locked: whoever shares one holds a lock around `add`.
     """
 
-    __slots__ = ("_counts", "_first", "_least", "_lowered", "max", "total", "zeros")
+    __slots__ = (
+        *("_ceiling", "_counts", "_first", "_floor", "_least", "_lowered"),
+        *("max", "total", "zeros"),
+    )
 
     def __init__(self) -> None:
         self._counts = array("I")
-        self._first = 0
-        self._lowered = 0
+        self._first = self._lowered = 0
+        # What lies in the window is longer than _floor and at most _ceiling nanoseconds.
+        self._floor = self._ceiling = 0
         self._least: float = math.inf
         #: The longest duration and the sum of all, in nanoseconds.
-        self.max = 0
-        self.total = 0
+        self.max = self.total = 0
         #: Durations of zero, and below it: a clock that was set back.
         self.zeros = 0
 
     def add(self, nanoseconds: int) -> None:
         """Count one duration."""
-        if nanoseconds < 1:
-            self.zeros += 1
+        self.extend([nanoseconds])
+
+    def extend(self, durations: list[int]) -> None:
+        """Count many durations; together they cost much less than one by one."""
+        least, most = min(durations), max(durations)
+        if least < 1:
+            self._extend_with_zeros(durations)
             return
-        self.total += nanoseconds
-        if not self._least <= nanoseconds <= self.max:
-            self._least = min(self._least, nanoseconds)
-            self.max = max(self.max, nanoseconds)
-        bits = nanoseconds.bit_length()
-        try:
+        self.total += sum(durations)
+        self._least, self.max = min(self._least, least), max(self.max, most)
+        if least <= self._floor or most > self._ceiling:
+            self._make_room(least, most)
+        if self._lowered or least not in _ORDINARY or most not in _ORDINARY:
+            for nanoseconds in durations:
+                self._count(_place(nanoseconds) >> self._lowered)
+            return
+        counts, first = self._counts, self._first
+        for nanoseconds in durations:
+            bits = nanoseconds.bit_length()
             place = _MANTISSA[nanoseconds >> bits - _TOP_BITS] + bits * _OCTAVE
             if nanoseconds > _UPPER[place]:
                 place += 1
-            index = (place >> self._lowered if self._lowered else place) - self._first
-            self._counts[index if index >= 0 else WINDOW] += 1
-        except (IndexError, ValueError, OverflowError):
-            self._add_slowly(nanoseconds)
+            try:
+                counts[place - first] += 1
+            except OverflowError:
+                self._count(place)
+                counts = self._counts
 
-    def _add_slowly(self, nanoseconds: int) -> None:
-        """Count what is outside the window, very short, or in a bucket that held 2^32 - 1."""
+    def _extend_with_zeros(self, durations: list[int]) -> None:
+        longer = [nanoseconds for nanoseconds in durations if nanoseconds > 0]
+        self.zeros += len(durations) - len(longer)
+        if longer:
+            self.extend(longer)
+
+    def _count(self, index: int) -> None:
+        try:
+            self._counts[index - self._first] += 1
+        except OverflowError:  # 2^32 times in one bucket
+            self._counts = array("Q", self._counts)
+            self._counts[index - self._first] += 1
+
+    def _make_room(self, least: int, most: int) -> None:
         cells = self._cells()
-        place = min(bisect_left(_UPPER, nanoseconds), len(_UPPER) - 1) >> self._lowered
-        cells[place] = cells.get(place, 0) + 1
+        for nanoseconds in (least, most):
+            cells.setdefault(_place(nanoseconds) >> self._lowered, 0)
         self._fill(cells, self._lowered)
 
     @property
@@ -253,6 +285,13 @@ class Sketch:
         self._first, self._lowered = first, lowered
         for index, number in cells.items():
             self._counts[index - first] = number
+        self._floor = self._longest(first - 1)
+        self._ceiling = self._longest(first + size - 1)
+
+    def _longest(self, index: int) -> int:
+        """The upper bound of a bucket in whole nanoseconds; the last one has none."""
+        place = (index + 1 << self._lowered) - 1
+        return _UPPER[max(place, 0)] if place < len(_UPPER) - 1 else _ORDINARY.stop
 
 
 def _coarser(cells: dict[int, int], halvings: int) -> dict[int, int]:

@@ -6,7 +6,7 @@ import math
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from toolspan.statistics.sketch import Sketch
 from toolspan.toolcall import FAILURES, REFUSALS, clean
@@ -38,8 +38,8 @@ class Tally:
     outcomes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     #: The durations in nanoseconds, of calls whose tool ran.
     sketch: Sketch = field(default_factory=Sketch)
-    #: Calls whose result is no text and no bytes; of the others the lengths, together and most.
-    unsized: int = 0
+    #: Results that are text or bytes: how many, their length together, the longest.
+    results: int = 0
     results_size: int = 0
     largest_result: int = 0
     #: `error.type` of the last failure, and when its call began (nanoseconds since 1970).
@@ -48,11 +48,12 @@ class Tally:
     #: Own calls that ran at the moment of reading, and the age of the oldest.
     in_flight: int = 0
     oldest: float = 0.0
-    # A first try that went well is told by its duration alone, until `_settle` counts those
-    # durations of the sketch that are not in `outcomes` yet.
-    _settled: int = 0
+    #: First tries that went well and are not counted yet: duration, size of the result, and so
+    #: on. They are appended without a lock, and counted together at half the cost.
+    pending: list[int | None] = field(default_factory=list)
+    #: The kinds of call that count under `side`.
     kinds: tuple[str, ...] = ()
-    # Reentrant: a signal handler may call a tool while its thread records one.
+    # Reentrant: a signal handler may call a tool while its thread counts one.
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -60,41 +61,37 @@ class Tally:
 
     def record(self, call: ToolCall, outcome: Outcome, duration: int, foreign: int = 0) -> None:
         """Count one call of `duration` nanoseconds; a refusal is counted and not measured."""
-        size = outcome.size
-        # Not `with`, which costs twice as much: every call comes here.
-        self._lock.acquire()
-        try:
-            if outcome.error is not None or call.attempt != 1 or foreign:
-                self._record_apart(call, outcome, duration, foreign)
-            else:
-                self.sketch.add(duration)
-            if size is None:
-                self.unsized += 1
-            else:
-                self.results_size += size
-                if size > self.largest_result:  # noqa: PLR1730  # nor max(), for the same reason
-                    self.largest_result = size
-        finally:
-            self._lock.release()
-
-    def _record_apart(self, call: ToolCall, outcome: Outcome, duration: int, foreign: int) -> None:
         word = outcome.error or "ok"
-        self.outcomes[word] += 1
-        self.foreign += foreign
-        if call.attempt == 1:
-            self.first_attempts += 1
-        if word not in REFUSALS:
-            self.sketch.add(duration)
-            self._settled += 1
-        if word in FAILURES:
-            self.last_error = clean(outcome.type or word)
-            self.last_error_at = call.started
+        with self._lock:
+            self.outcomes[word] += 1
+            self.foreign += foreign
+            if call.attempt == 1:
+                self.first_attempts += 1
+            if word not in REFUSALS:
+                self.sketch.add(duration)
+            if outcome.size is not None:
+                self._measure([outcome.size])
+            if word in FAILURES:
+                self.last_error = clean(outcome.type or word)
+                self.last_error_at = call.started
 
-    def _settle(self) -> None:
-        if plain := self.sketch.count - self._settled:
-            self._settled += plain
-            self.outcomes["ok"] += plain
-            self.first_attempts += plain
+    def settle(self) -> None:
+        """Count what is pending; other threads may append meanwhile."""
+        with self._lock:
+            taken = self.pending[:]
+            del self.pending[: len(taken)]
+            if taken:
+                durations = cast("list[int]", taken[::2])
+                self.outcomes["ok"] += len(durations)
+                self.first_attempts += len(durations)
+                self.sketch.extend(durations)
+                self._measure([size for size in taken[1::2] if size is not None])
+
+    def _measure(self, sizes: list[int]) -> None:
+        if sizes:
+            self.results += len(sizes)
+            self.results_size += sum(sizes)
+            self.largest_result = max(self.largest_result, max(sizes))
 
     @property
     def key(self) -> Key:
@@ -105,11 +102,6 @@ class Tally:
     def calls(self) -> int:
         """Calls that ended, refusals among them."""
         return sum(self.outcomes.values())
-
-    @property
-    def results(self) -> int:
-        """Calls whose result is text or bytes."""
-        return self.calls - self.unsized
 
     @property
     def failures(self) -> int:
@@ -158,8 +150,7 @@ class Tally:
             for word, number in other.outcomes.items():
                 self.outcomes[word] += number
             self.sketch.merge(other.sketch)
-            self._settled += other.sketch.count
-            self.unsized += other.unsized
+            self.results += other.results
             self.results_size += other.results_size
             self.largest_result = max(self.largest_result, other.largest_result)
             if other.last_error is not None and other.last_error_at >= self.last_error_at:
@@ -171,7 +162,7 @@ class Tally:
         """An independent tally with the numbers of one moment."""
         twin = Tally(*self.key)
         with self._lock:
-            self._settle()
+            self.settle()
             twin.merge(self)
         return twin
 
@@ -185,7 +176,7 @@ class Tally:
             "foreign": self.foreign,
             "outcomes": dict(self.outcomes),
             "durations": self.sketch.to_dict(),
-            "results": [self.unsized, self.results_size, self.largest_result],
+            "results": [self.results, self.results_size, self.largest_result],
             "last_error": [self.last_error, self.last_error_at],
             "in_flight": [self.in_flight, self.oldest],
         }
@@ -201,8 +192,7 @@ class Tally:
         tally.first_attempts, tally.foreign = int(data["first_attempts"]), int(data["foreign"])
         tally.outcomes.update({clean(word): int(n) for word, n in data["outcomes"].items()})
         tally.sketch = Sketch.from_dict(data["durations"])
-        tally._settled = tally.sketch.count
-        tally.unsized, tally.results_size, tally.largest_result = map(int, data["results"])
+        tally.results, tally.results_size, tally.largest_result = map(int, data["results"])
         error, at = data["last_error"]
         tally.last_error, tally.last_error_at = None if error is None else clean(error), int(at)
         tally.in_flight, tally.oldest = int(data["in_flight"][0]), float(data["in_flight"][1])
@@ -210,3 +200,4 @@ class Tally:
 
     def __repr__(self) -> str:
         return f"<Tally {self.tool!r}: {self.calls:,} calls, {self.failures:,} failed>"
+

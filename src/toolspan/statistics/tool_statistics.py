@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 #: Spans known to be the inside of a call already told of, that have not ended yet.
 _INNER_LIMIT: Final = 1_000
+#: Twice the calls of one tool that are counted together.
+_TOGETHER: Final = 24
 #: Tools that the message of a KeyError names.
 _NAMED: Final = 10
 
@@ -67,26 +69,30 @@ class ToolStatistics(SpanProcessor):
         #: Tool -> the tally that its last call was counted under.
         self._latest: dict[str, Tally] = {}
         self._open = running
+        #: Told by the core when a call that passed a hook is about to run.
+        self.started: Callable[[ToolCall], None] = running.add
         self._inner: set[int] = set()
 
     def reset(self) -> None:
         """Count from zero again; calls in flight stay in flight."""
         self._restart(self._open)
 
-    def started(self, call: ToolCall) -> None:
-        """A call that passed a hook is about to run."""
-        if self.enabled:
-            self._open.add(call)
-
     def finished(self, call: ToolCall, outcome: Outcome, duration: int) -> None:
         """A call that passed a hook ended after `duration` nanoseconds."""
         self._open.discard(call)
-        if self.enabled:
-            # Only exact text is looked up: the hash() of a host's own type is the host's code.
-            tally = self._latest.get(call.name) if type(call.name) is str else None
-            if tally is None or tally.agent is not call.agent or call.kind not in tally.kinds:
-                tally = self._tally(call)
+        if not self.enabled:
+            return
+        # Only exact text is looked up: the hash() of a host's own type is the host's code.
+        tally = self._latest.get(call.name) if type(call.name) is str else None
+        if tally is None or tally.agent is not call.agent or call.kind not in tally.kinds:
+            tally = self._tally(call)
+        if outcome.error is not None or call.attempt != 1:
             tally.record(call, outcome, duration)
+            return
+        pending = tally.pending
+        pending.extend((duration, outcome.size))
+        if len(pending) >= _TOGETHER:
+            tally.settle()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remember a span that is the inside of a call already told of."""

@@ -1,0 +1,90 @@
+"""A client of one major version of the MCP SDK meets a server of the other, each in its own world.
+
+The interpreter of the other environment is TOOLSPAN_PEER_PYTHON. Both worlds have toolspan, and
+neither program knows of it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from programs.mcp_client import VERSION
+from programs.mcp_conversation import converse
+
+PEER = os.environ.get("TOOLSPAN_PEER_PYTHON")
+CANARY = "canary-7f3a"
+ADD = {"tool": "add", "arguments": {"a": 1, "b": 2}}
+STEPS = [
+    ADD,
+    {"tool": "boom", "arguments": {"secret": CANARY}},
+    {"tool": "slow", "arguments": {"seconds": 0.4}, "timeout": 0.1},
+    {**ADD, "times": 3},
+    {"browse": True},
+    {"tool": "slow", "arguments": {"seconds": 0.5}},
+]
+
+pytestmark = pytest.mark.skipif(
+    PEER is None, reason="TOOLSPAN_PEER_PYTHON names no interpreter with the other MCP SDK"
+)
+
+
+@pytest.fixture(scope="module", params=["stdio", "http"])
+def transport(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=["client", "server"])
+def peer(request):
+    """Which of the two the other environment is."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def met(peer, transport, tmp_path_factory):
+    """A conversation between the versions."""
+    return converse(STEPS, transport, tmp_path_factory.mktemp("met"), **{peer: PEER})
+
+
+def test_the_peer_has_the_other_version():
+    asked = "from importlib.metadata import version; print(version('mcp'))"
+    done = subprocess.run([PEER, "-c", asked], capture_output=True, text=True, check=True)
+    assert int(done.stdout.partition(".")[0]) == 3 - VERSION
+
+
+def test_each_call_is_one_client_and_one_server_span_in_one_trace(met):
+    assert met.ran == ["add", "boom", "slow", "add", "add", "add", "slow"]
+    clients, servers = met.tools("CLIENT"), met.tools("SERVER")
+    assert len(clients) == len(servers) == len(met.ran)
+    for client, server in met.pairs():
+        assert client.name == server.name
+        assert client.trace_id == server.trace_id
+        assert client.attributes["jsonrpc.request.id"] == server.attributes["jsonrpc.request.id"]
+    assert {span.resource["service.name"] for span in clients} == {"asker"}
+    assert {span.resource["service.name"] for span in servers} == {"server"}
+    assert {span.scope for span in clients} == {"toolspan"}
+
+
+def test_an_error_is_one_on_both_sides(met):
+    for span in met.pairs("boom")[0]:
+        assert (span.status, span.attributes["error.type"]) == ("ERROR", "tool_error")
+
+
+def test_a_call_that_waited_too_long_is_a_timeout_and_the_server_hears_of_it_from_2_x(met, peer):
+    late, good = met.pairs("slow")
+    client_version = VERSION if peer == "server" else 3 - VERSION
+    word = "ok" if client_version == 1 else "cancelled"
+    assert [span.attributes["toolspan.outcome"] for span in late] == ["timeout", word]
+    assert [span.attributes["toolspan.outcome"] for span in good] == ["ok", "ok"]
+
+
+def test_both_tell_of_the_protocol_that_they_agreed_on(met):
+    (client, server), *_ = met.pairs("add")
+    spoken = client.attributes.get("mcp.protocol.version")
+    assert spoken in (None, server.attributes["mcp.protocol.version"])
+
+
+def test_no_text_leaves_a_process(met):
+    assert CANARY.encode() not in met.raw

@@ -1,0 +1,289 @@
+"""Others who trace LangChain too: one tool span for each call, whoever was enabled first.
+
+Each neighbour runs in children of its own, since no two of them can be taken out again in any
+order. This file is the test, and with arguments the program that the children run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+#: Name -> distribution, module and class of the instrumentor, and whether it ends a cancelled call.
+NEIGHBOURS = {
+    "official": (
+        "opentelemetry-instrumentation-genai-langchain",
+        "opentelemetry.instrumentation.genai.langchain",
+        "LangChainInstrumentor",
+        True,
+    ),
+    "OpenInference": (
+        "openinference-instrumentation-langchain",
+        "openinference.instrumentation.langchain",
+        "LangChainInstrumentor",
+        False,
+    ),
+    "OpenLLMetry": (
+        "opentelemetry-instrumentation-langchain",
+        "opentelemetry.instrumentation.langchain",
+        "LangchainInstrumentor",
+        False,
+    ),
+}
+#: What happens in each situation: the executions of tools, and the outcomes with the refusals.
+SITUATIONS = {
+    "direct": (["add"], ["ok"]),
+    "async": (["add_async"], ["ok"]),
+    "raising": (["boom"], ["error"]),
+    "handled": (["complain"], ["tool_error"]),
+    "nested": (["twice", "add"], ["ok", "ok"]),
+    "recursive": (["factorial"] * 3, ["ok"] * 3),
+    "agent": (["add"], ["ok", "unknown_tool", "invalid_arguments"]),
+    "async agent": (["add_async"], ["ok"]),
+    "parallel": (["add"] * 4, ["ok"] * 4),
+    "async parallel": (["add"] * 4, ["ok"] * 4),
+    "sub-agent": (["research", "add"], ["ok", "ok"]),
+    "decorated": (["add"], ["ok"]),
+    "interrupted": (["ask", "ask"], ["interrupted", "ok"]),
+    "cancelled": (["nap"], ["cancelled"]),
+}
+TOOL_MARKS = (
+    ("gen_ai.operation.name", "execute_tool"),
+    ("openinference.span.kind", "TOOL"),
+    ("traceloop.span.kind", "tool"),
+)
+AGENTS = ("agent", "async agent", "parallel", "async parallel", "sub-agent")
+
+both_orders = pytest.mark.parametrize("order", ["ours first", "theirs first"])
+all_situations = pytest.mark.parametrize("situation", SITUATIONS)
+
+
+@pytest.fixture(params=NEIGHBOURS)
+def neighbour(request):
+    """A neighbour that is here; one that is not is named."""
+    distribution, module, *_ = NEIGHBOURS[request.param]
+    if not found(module):
+        pytest.skip(f"{distribution} is not installed")
+    return request.param
+
+
+def found(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@cache
+def told(neighbour, order):
+    """What a child saw in every situation: alone, where theirs is first, and with ours."""
+    done = subprocess.run(
+        [sys.executable, __file__, neighbour, order],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def tool_spans(seen):
+    return [s for s in seen["spans"] if any(s["said"].get(key) == is_ for key, is_ in TOOL_MARKS)]
+
+
+@all_situations
+def test_the_neighbour_alone_has_a_tool_span_of_its_own(neighbour, situation):
+    seen = told(neighbour, "theirs first")["alone"][situation]
+    assert [name for name, _ in seen["ran"]] == SITUATIONS[situation][0]
+    ends = situation != "cancelled" or NEIGHBOURS[neighbour][3]
+    assert bool(tool_spans(seen)) is ends
+    assert not [key for span in seen["spans"] for key in span["said"] if key.startswith("toolspan")]
+
+
+@both_orders
+@all_situations
+def test_beside_a_neighbour_each_call_is_one_span_that_says_how_it_ended(
+    neighbour, order, situation
+):
+    ran, outcomes = SITUATIONS[situation]
+    seen = told(neighbour, order)["with us"][situation]
+    assert Counter(name for name, _ in seen["ran"]) == Counter(ran)
+    assert seen["contained"] == []
+    spans = tool_spans(seen)
+    assert Counter(span["said"].get("toolspan.outcome") for span in spans) == Counter(outcomes)
+    assert {"toolspan.tool.fingerprint", "gen_ai.tool.name"} <= set.intersection(
+        *(set(span["said"]) for span in spans)
+    )
+    assert {span_id for _, span_id in seen["ran"]} <= {span["id"] for span in spans}
+
+
+@both_orders
+@all_situations
+def test_beside_a_neighbour_each_call_is_counted_once(neighbour, order, situation):
+    seen = told(neighbour, order)["with us"][situation]
+    assert Counter(seen["counted"]) == Counter(SITUATIONS[situation][1])
+    assert seen["foreign"] == 0
+
+
+@both_orders
+@pytest.mark.parametrize("situation", AGENTS)
+def test_beside_a_neighbours_run_there_is_no_second_and_all_is_one_trace(
+    neighbour, order, situation
+):
+    spans = told(neighbour, order)["with us"][situation]["spans"]
+    ours = [span["name"] for span in spans if span["scope"] == "toolspan"]
+    assert [name for name in ours if name.startswith("invoke_agent")] == []
+    assert len({span["trace"] for span in spans}) == 1
+    assert len([span for span in spans if span["parent"] is None]) == 1
+
+
+@both_orders
+def test_the_spans_of_a_neighbour_get_the_call_id_and_the_agent(neighbour, order):
+    seen = told(neighbour, order)["with us"]["async agent"]
+    (span,) = tool_spans(seen)
+    assert span["said"]["gen_ai.tool.call.id"] == "call-1"
+    assert span["said"]["gen_ai.agent.name"] == "helper"
+
+
+# -- the program of the children -----------------------------------------------------------------
+
+
+def situations(program):
+    """Each situation as a function."""
+    hello, two = program.HELLO, {"a": 1, "b": 2}
+
+    def agent(*calls, tools, **options):
+        return program.agent(*map(program.asks, calls), tools=tools, **options)
+
+    def parallel():
+        calls = [("add", {"a": n, "b": 1}, f"call-{n}") for n in range(4)]
+        return program.agent(program.asks(*calls), tools=[program.add])
+
+    async def cancel():
+        call = asyncio.create_task(program.nap.ainvoke({}))
+        while not program.RAN:
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    def interrupted():
+        asking = program.remembering(
+            program.asks(("ask", {"question": "?"}, "call-1")), tools=[program.ask]
+        )
+        where = program.thread(f"neighbours-{len(USED)}")
+        USED.append(where)
+        asking.invoke(hello, where)
+        asking.invoke(program.Command(resume="!"), where)
+
+    mixed = [("add", two, "call-1")], [("delete", {}, "call-2")], [("add", {"a": "x"}, "call-3")]
+    complaining = program.complain.model_copy(update={"handle_tool_error": True})
+    added, researched = ("add_async", two, "call-1"), ("research", {"topic": "x"}, "call-1")
+    return {
+        "direct": lambda: program.add.invoke(two),
+        "async": lambda: asyncio.run(program.add_async.ainvoke(two)),
+        "raising": lambda: program.boom.invoke({}),
+        "handled": lambda: complaining.invoke({}),
+        "nested": lambda: program.twice.invoke({"a": 1}),
+        "recursive": lambda: program.factorial.invoke({"n": 3}),
+        "agent": lambda: program.agent(
+            *(program.asks(*calls) for calls in mixed), tools=[program.add]
+        ).invoke(hello),
+        "async agent": lambda: asyncio.run(
+            agent(added, tools=[program.add_async]).ainvoke(hello)
+        ),
+        "parallel": lambda: parallel().invoke(hello),
+        "async parallel": lambda: asyncio.run(parallel().ainvoke(hello)),
+        "sub-agent": lambda: agent(researched, tools=[program.research], name="outer").invoke(hello),
+        "decorated": lambda: decorated(program).invoke(two),
+        "interrupted": interrupted,
+        "cancelled": lambda: asyncio.run(cancel()),
+    }
+
+
+USED = []
+
+
+def decorated(program):
+    import toolspan
+
+    return program.StructuredTool.from_function(toolspan.tool(program.add.func))
+
+
+def main(neighbour, order):
+    """Run every situation and print what was seen, as JSON."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    import toolspan
+    from programs import langchain_program as program
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    _, module, name, _ = NEIGHBOURS[neighbour]
+    instrumentor = getattr(importlib.import_module(module), name)()
+    seen = {}
+    if order == "theirs first":
+        instrumentor.instrument(tracer_provider=provider)
+        seen["alone"] = watched(program, exporter)
+        toolspan.instrument(tracer_provider=provider)
+    else:
+        toolspan.instrument(tracer_provider=provider)
+        instrumentor.instrument(tracer_provider=provider)
+    assert instrumentor.is_instrumented_by_opentelemetry
+    seen["with us"] = watched(program, exporter)
+    print(json.dumps(seen))
+
+
+def watched(program, exporter):
+    import toolspan
+    from toolspan import containment
+
+    seen, contained = {}, []
+    containment.witnesses.append(lambda place, error: contained.append(f"{place}: {error!r}"))
+    for name, run in situations(program).items():
+        exporter.clear()
+        program.RAN.clear()
+        toolspan.stats().reset()
+        contained.clear()
+        try:
+            run()
+        except ValueError as error:
+            assert name == "raising", (name, error)
+        rows = toolspan.stats().rows()
+        seen[name] = {
+            "ran": [(tool, f"{span_id:016x}") for tool, span_id in program.RAN],
+            "spans": [plain(span) for span in exporter.get_finished_spans()],
+            "counted": sum((Counter(row.outcomes) for row in rows), Counter()),
+            "foreign": sum(row.foreign for row in rows),
+            "contained": list(contained),
+        }
+    return seen
+
+
+def plain(span):
+    """A span as JSON takes it."""
+    return {
+        "name": span.name,
+        "scope": span.instrumentation_scope.name,
+        "id": f"{span.context.span_id:016x}",
+        "trace": f"{span.context.trace_id:032x}",
+        "parent": span.parent and f"{span.parent.span_id:016x}",
+        "said": {key: str(value) for key, value in span.attributes.items()},
+    }
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

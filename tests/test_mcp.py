@@ -21,6 +21,7 @@ import toolspan
 from conventions.check import violations
 from programs import mcp_server
 from programs.mcp_client import VERSION, connected, play
+from test_contract import HOSTILE, LOOKS
 from toolspan.adapters import mcp_1, mcp_2
 from toolspan.settings import Settings, read_settings
 from trees import compare_with_golden, tree_of
@@ -574,6 +575,46 @@ def test_what_the_caller_put_into_meta_arrives_beside_the_trace(both, mode):
     assert format(client.context.span_id, "016x") in seen["traceparent"]
     assert reported == [(1, 2, None)]
     assert len(wire(traced.spans)) < 10_000
+
+
+#: Without large ones, one that the SDK never comes back from, one that pytest cannot report, and
+#: one that begins a call whenever the SDK looks at it, and never ends it.
+LEFT_OUT = ("H6", "H4 endless", "H1 raising on all", "H8")
+KINDS = [kind for kind in HOSTILE if not kind.startswith(LEFT_OUT)]
+DOORS = {
+    "argument": lambda session, value: session.call_tool("echo", {"text": value}),
+    "arguments": lambda session, value: session.call_tool("echo", value),
+    "name": lambda session, value: session.call_tool(value, {"text": "x"}),
+    "meta": lambda session, value: session.call_tool("echo", {"text": "x"}, meta=value),
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hostile_value_goes_through_as_without_us(both, mode, kind):
+    before = {door: through(door, kind, mode) for door in DOORS}
+    traced = both(settings=Settings(capture=True, fingerprint_key=b"k" * 32))
+    assert {door: through(door, kind, mode) for door in DOORS} == before
+    ours = [span for span in traced.spans if span.instrumentation_scope.name == "toolspan"]
+    assert len([span for span in ours if span.kind is SpanKind.CLIENT]) == len(DOORS)
+    assert wire(ours)
+    traced.exporter.clear()  # the check of names strips what was made of control characters
+
+
+def through(door, kind, mode):
+    """How a hostile value went through a door, and every look at it on the way."""
+
+    async def conversation():
+        async with connected(mcp_server.high_level(), mode) as session:
+            LOOKS.clear()
+            try:
+                await DOORS[door](session, HOSTILE[kind]())
+            except BaseException as error:  # noqa: BLE001  # some are meant to raise anything
+                return type(error).__name__, list(LOOKS)
+            return "through", list(LOOKS)
+
+    return anyio.run(conversation)
 
 
 def test_behind_http_the_span_of_the_request_is_linked(both):

@@ -86,15 +86,21 @@ def found(module):
 
 
 @cache
-def told(neighbour, order):
-    """What a child saw in every situation: alone, where theirs is first, and with ours."""
-    done = subprocess.run(
+def child(neighbour, order):
+    """A child that ran every situation beside one neighbour."""
+    return subprocess.run(
         [sys.executable, __file__, neighbour, order],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
+
+
+def told(neighbour, order):
+    """What it saw in each situation: alone, where theirs is first, and with ours."""
+    done = child(neighbour, order)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -24,21 +24,11 @@ from typing import Any, Final, NamedTuple
 from toolspan.containment import contained
 from toolspan.toolcall import type_name
 
-#: A key is secret when it contains one of these, without regard to case or to anything but
-#: letters and digits: `X-Api-Key` and `userPassword` are.
+#: A key is secret when it contains one of these, its case and all but letters and digits left
+#: aside: `X-Api-Key` and `userPassword` are.
 SECRET_PARTS: Final = (
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "apikey",
-    "accesskey",
-    "privatekey",
-    "authorization",
-    "cookie",
-    "credential",
-    "cvv",
+    *("password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey"),
+    *("authorization", "cookie", "credential", "cvv"),
 )
 #: Too short to be looked for within words: secret as a word of its own (`card_pin`, `cardPin`).
 SECRET_WORDS: Final = frozenset({"pin", "otp", "ssn", "pwd"})
@@ -53,8 +43,7 @@ FAILED: Final = "[redaction failed]"
 #: Called with path, value and the tool's name; returns what is written instead.
 Custom = Callable[[tuple[str, ...], object, str], object]
 
-_COUNTED: Final = 1_000  # items that `size_of` looks at
-_NODES: Final = 1_000  # values that one fingerprint covers
+_MANY: Final = 1_000  # items whose size is counted; values that one fingerprint covers
 _LEVELS: Final = 20  # of nesting that one fingerprint covers
 _HEAD: Final = 256  # characters of a long text that enter a fingerprint
 _INT_BITS: Final = 4_096
@@ -62,7 +51,6 @@ _DEPTH: Final = 50  # levels of nesting that are rendered
 _CONTAINERS: Final = 1_000_000  # rendered where there is no limit: shared ones multiply
 _JSON_TEXT: Final = 1 << 20  # characters that are parsed for a custom redactor
 _SHORT: Final = 100  # characters of a text that is rendered in one step
-_FEW: Final = 16  # entries of a dict that is
 _KEYS: Final = 1_024  # of at most `_SHORT` characters, that a redactor remembers
 
 
@@ -82,30 +70,27 @@ def size_of(value: object) -> int | None:
     elif kind is not list and kind is not tuple:
         return None
     total = None
-    for item in items if len(items) <= _COUNTED else islice(items, _COUNTED):
-        kind = type(item)
-        if kind is int:
-            continue
-        if kind is str or kind is bytes or kind is bytearray:
-            total = len(item) if total is None else total + len(item)
-        elif kind is dict and items is value and (text := _block_text(item)) is not None:
-            total = len(text) if total is None else total + len(text)
+    try:
+        for item in items if len(items) <= _MANY else islice(items, _MANY):
+            kind = type(item)
+            if kind is int:
+                continue
+            text = _block_text(item) if kind is dict and items is value else item
+            kind = type(text)
+            if kind is str or kind is bytes or kind is bytearray:
+                total = len(text) if total is None else total + len(text)
+    except RuntimeError:  # another thread changes it
+        pass
     return total
 
 
-def _block_text(block: dict[object, object]) -> str | None:
-    for key, item in islice(block.items(), _COUNTED):
-        if type(key) is str and key == "text":
-            return item if type(item) is str else None
-    return None
+def _block_text(block: dict[object, object]) -> Any:
+    pairs = islice(block.items(), _MANY)
+    return next((text for key, text in pairs if type(key) is str and key == "text"), None)
 
 
 class _OpaqueError(Exception):
     """The value is none that a fingerprint covers."""
-
-
-#: Key -> copies of a hash that has read it.
-_states: Final[dict[bytes, Callable[[], Any]]] = {}
 
 
 def fingerprint(arguments: object, key: bytes) -> str | None:
@@ -115,30 +100,27 @@ def fingerprint(arguments: object, key: bytes) -> str | None:
     (equal to a list) and dict (str keys in any order); of more than 256 characters or bytes the
     head and the length. None for anything else, over 1,000 values and over 20 levels.
     """
-    canonical = _canonical_dict if type(arguments) is dict else _canonical
-    try:
-        message = dumps(canonical(arguments, [_NODES], _LEVELS), 2)
-    except _OpaqueError:
+    if not key:
         return None
+    canonical: Any = _canonical_dict if type(arguments) is dict else _canonical
     try:
-        state = _states[key]()
-    except KeyError:
-        if not key:
-            return None
-        state = _keyed(key)()
+        message = dumps(canonical(arguments, [_MANY], _LEVELS), 2)
+    except (_OpaqueError, KeyError, RuntimeError):  # the last two: another thread changes it
+        return None
+    state = (_states.get(key) or _keyed(key))()
     state.update(message)
-    digest: str = state.hexdigest()
-    return digest
+    return state.hexdigest()
 
 
-def _keyed(key: bytes) -> Callable[[], Any]:
-    # The key begins the one block that small arguments fill. As blake2b's own `key=` it would
-    # be a block by itself, and the hash of them half as dear again.
+#: Key -> copies of a hash that has read it.
+_states: Final[dict[bytes, Callable[[], blake2b]]] = {}
+
+
+def _keyed(key: bytes) -> Callable[[], blake2b]:
+    # The key begins the one block that small arguments fill. As blake2b's own `key=` it would be
+    # a block by itself, and the hash of them half as dear again.
     state = blake2b(blake2b(key, digest_size=32).digest(), digest_size=8)
-    if len(_states) == 8:  # noqa: PLR2004  # a process has one key, a test-suite many
-        _states.clear()
-    _states[key] = state.copy
-    return state.copy
+    return _states.setdefault(key, state.copy)
 
 
 def _canonical(value: Any, left: list[int], levels: int) -> Any:
@@ -150,19 +132,16 @@ def _canonical(value: Any, left: list[int], levels: int) -> Any:
     kind = type(value)
     if kind is dict:
         return _canonical_dict(value, left, levels)
+    if kind is str or kind is bytes:
+        return value if len(value) <= _HEAD else (..., len(value), value[:_HEAD])
+    if kind is int and value.bit_length() <= _INT_BITS:
+        return value
+    if value is None or kind is bool or kind is float:
+        return value
     if kind is list or kind is tuple:
         left[0] -= len(value) + 1
         if left[0] >= 0 and levels:
             return [_canonical(item, left, levels - 1) for item in tuple(value)]
-    elif kind is str or kind is bytes:
-        return value if len(value) <= _HEAD else (..., len(value), value[:_HEAD])
-    elif (
-        value is None
-        or kind is bool
-        or kind is float
-        or (kind is int and value.bit_length() <= _INT_BITS)
-    ):
-        return value
     raise _OpaqueError
 
 
@@ -210,11 +189,14 @@ class Redactor:
     def label(self, key: str) -> tuple[str, bool]:
         """`key` in JSON with its colon, and whether it is secret."""
         label = f"{_quoted(_legible(key))}:", self._judged(key)
-        if len(key) <= _SHORT and len(self.labels) < _KEYS:
+        if len(key) <= _SHORT:
+            if len(self.labels) >= _KEYS:
+                self.labels.clear()
             self.labels[key] = label
         return label
 
     def _judged(self, key: str) -> bool:
+        key = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), key)
         squeezed = _squeezed(key)
         rest = HARMLESS.sub(" ", squeezed)
         return (
@@ -226,103 +208,67 @@ class Redactor:
     def text(self, text: str) -> str:
         """`text` without what stands under secret keys, wherever it quotes JSON or Python.
 
-        Linear in time. The text need be no valid JSON, and may have been cut: a value whose end
-        is missing ends with the text.
+        In linear time, and where the text is no valid JSON or was cut, too: a value whose end is
+        not found ends with the text.
         """
-        if ":" not in text or not self._has_secret(text):
-            return text
+        if ":" in text:
+            for form in _FORMS:
+                if form.colon.search(text) and any(map(self.secret, set(form.key.findall(text)))):
+                    text = self._without(text, form)
+        return text
+
+    def _without(self, text: str, form: _Form) -> str:
         kept: list[str] = []
         at = 0
-        for colon in _KEY_END.finditer(text):
-            quote = colon.start()
-            if quote >= at and self._closes_secret(text, at, quote):
-                level = _level(text, quote)
-                mark = text[quote + 1 - (1 << level) : quote + 1]
-                kept += text[at : colon.end()], mark, REDACTED, mark
-                at = _value_end(text, colon.end(), level)
+        for key in form.key.finditer(text):
+            colon = form.colon.match(text, key.end(1))
+            if colon and key.start() >= at and self.secret(key[1]):
+                kept += text[at : colon.end()], form.mark, REDACTED, form.mark
+                at = _value_end(text, colon.end(), form)
         kept.append(text[at:])
         return "".join(kept)
 
-    def _has_secret(self, text: str) -> bool:
-        """Whether a key may be secret: a quick look, which nearly all texts end with."""
-        return (
-            _ESCAPED.search(text) is not None
-            or any(map(self.secret, set(_DOUBLE_QUOTED_KEY.findall(text))))
-            or any(map(self.secret, set(_SINGLE_QUOTED_KEY.findall(text))))
-        )
 
-    def _closes_secret(self, text: str, start: int, quote: int) -> bool:
-        """Whether the key is secret that this quote closes and that begins after `start`."""
-        level = _level(text, quote)
-        at = text.rfind(text[quote], start, quote)
-        while at > start and _level(text, at) > level:
-            at = text.rfind(text[quote], start, at)
-        key = text[max(at, start) : quote]
-        return self.secret(_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), key))
+class _Form(NamedTuple):
+    """A way in which keys are quoted in a text."""
+
+    key: re.Pattern[str]  # matches where one begins; its group is the key
+    colon: re.Pattern[str]
+    mark: str
+    rest: re.Pattern[str] | None  # escaped quotes: JSON in a string, whose rest goes with a secret
 
 
+def _forms(quote: str) -> Iterator[_Form]:
+    colon = re.compile(rf"{quote}\s*:\s*")
+    string = rf"[^{quote}\\]*(?:\\.[^{quote}\\]*)*"
+    key = re.compile(rf"{quote}(?<!\\{quote})(?=({string}){quote}\s*:)", re.DOTALL)
+    yield _Form(key, colon, quote, None)
+    key = re.compile(rf"\\{quote}(?=([^{quote}]*){quote}\s*:)")
+    yield _Form(key, colon, "", re.compile(string, re.DOTALL))
+
+
+_FORMS: Final = (*_forms('"'), *_forms("'"))
+_JSON: Final = json.JSONDecoder(strict=False)
+_PYTHON: Final = re.compile(r"'[^'\\]*(?:\\.[^'\\]*)*'|None|True|False", re.DOTALL)
+_REST: Final = re.compile(r"[^\s,\]})]*")
+_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 _SEPARATORS: Final = re.compile(r"[\W_]+")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_KEY_END: Final = re.compile(r"""["']\s*:\s*""")
-_DOUBLE_QUOTED_KEY: Final = re.compile(r'"([^"]*)"\s*:')
-_SINGLE_QUOTED_KEY: Final = re.compile(r"'([^']*)'\s*:")
-_ESCAPED: Final = re.compile(r"""\\["'u]""")
-_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
-_BOUNDARY: Final = re.compile(r"""["'\[\]{}(),]""")
+
+
+def _value_end(text: str, at: int, form: _Form) -> int:
+    if found := (form.rest or _PYTHON).match(text, at):
+        return found.end()
+    try:
+        end = _JSON.raw_decode(text, at)[1]
+    except (ValueError, RecursionError):
+        return len(text)
+    rest = _REST.match(text, end)
+    return rest.end() if rest else end
 
 
 def _squeezed(key: str) -> str:
     return _SEPARATORS.sub("", key).lower()
-
-
-def _level(text: str, quote: int) -> int:
-    """In how many strings the string stands that this quote opens or closes.
-
-    JSON in a JSON string has one backslash before each quote, in a string of that three: the
-    level is the number of ones in which the number of backslashes ends.
-    """
-    slashes = 0
-    while slashes < quote and text[quote - 1 - slashes] == "\\":
-        slashes += 1
-    level = 0
-    while slashes & 1:
-        slashes >>= 1
-        level += 1
-    return level
-
-
-def _value_end(text: str, at: int, level: int) -> int:
-    """Where the value ends that begins at `at`, the quotes of its strings being of `level`."""
-    depth = 0
-    while (boundary := _BOUNDARY.search(text, at)) is not None:
-        start, at = boundary.span()
-        mark = text[start]
-        if mark in "\"'":
-            around = _level(text, start)
-            if around < level:
-                return start
-            if around == level:
-                at = _string_end(text, at, mark, level)
-                if depth == 0:
-                    return at
-        elif mark in "[{(":
-            depth += 1
-        elif depth == 0:
-            return start
-        elif mark != ",":
-            depth -= 1
-            if depth == 0:
-                return at
-    return len(text)
-
-
-def _string_end(text: str, at: int, mark: str, level: int) -> int:
-    while (at := text.find(mark, at)) >= 0:
-        around = _level(text, at)
-        at += around >= level
-        if around <= level:
-            return at
-    return len(text)
 
 
 class Rendered(NamedTuple):
@@ -341,18 +287,14 @@ def render(value: object, limit: int | None, redactor: Redactor, tool: str = "")
     """
     custom = redactor.custom
     if custom is not None:
-        value, custom = _asked(custom, (), _opened(value), tool)
+        value, custom = _custom_redactor(custom, tool, (), _opened(value)) or _FAILED
     room = sys.maxsize if limit is None else max(limit, 0)
     kind = type(value)
     if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
         text, cut = _fitting(value, room, redactor, _legible)
         return Rendered("[cut]"[:room] if text is None else text, cut)
-    if kind is dict and custom is None:
-        text = _flat(value, redactor.labels)
-        if text is not None and _bytes(text) <= room:
-            return Rendered(text, truncated=False)
     writer = _Writer(room, redactor, custom, tool)
-    if not writer.value(value, ()):
+    if not writer.value(value):
         return Rendered(_CUT if len(_CUT) <= room else "", truncated=True)
     return Rendered("".join(writer.parts), writer.cut)
 
@@ -368,23 +310,15 @@ def _opened(value: object) -> object:
     return parsed
 
 
-def _asked(
-    custom: Custom, path: tuple[str, ...], value: object, tool: str
-) -> tuple[object, Custom | None]:
-    """What is to be written for `value`, and the redactor for what it holds: none for its own."""
-    answer = _custom_redactor(custom, path, value, tool)
-    if answer is not None and answer[0] is value:
-        return value, custom
-    if answer is None or not any(type(answer[0]) is plain for plain in _PLAIN):
-        return FAILED, None
-    return answer[0], None
-
-
 @contained
 def _custom_redactor(
-    custom: Custom, path: tuple[str, ...], value: object, tool: str
-) -> tuple[object]:
-    return (custom(path, value, tool),)
+    custom: Custom, tool: str, path: tuple[str, ...], value: object
+) -> tuple[object, Custom | None]:
+    """What is to be written for `value`, and who is asked about what it holds."""
+    answer = custom(path, value, tool)
+    if answer is value:
+        return value, custom
+    return (answer, None) if any(type(answer) is plain for plain in _PLAIN) else _FAILED
 
 
 class _Writer:
@@ -394,124 +328,125 @@ class _Writer:
     returns False. An open container has set aside what its end needs.
     """
 
-    __slots__ = ("_containers", "_custom", "_open", "_redactor", "_tool", "cut", "left", "parts")
+    cut = False
+    _containers = _CONTAINERS
+    _path: tuple[str, ...] = ()
 
     def __init__(self, room: int, redactor: Redactor, custom: Custom | None, tool: str) -> None:
         self.left = room
         self.parts: list[str] = []
-        self.cut = False
         self._redactor = redactor
         self._custom = custom
         self._tool = tool
         self._open: list[int] = []
-        self._containers = _CONTAINERS
 
-    def value(self, value: Any, path: tuple[str, ...], before: str = "") -> bool:
+    def value(self, value: Any, before: str = "") -> bool:
         """Write `before` and the value."""
         kind = type(value)
-        if (scalar := _scalar(value, kind)) is not None:
-            return self._put(before + scalar)
-        if kind is str:
-            return self._string(value, before)
         if kind is dict:
-            flat = _flat(value, self._redactor.labels) if self._custom is None else None
-            if flat is not None and self._put(before + flat):
-                return True
-            return self._block(value, (len(value), value.items()), path, before, "{}")
+            return self._block(before, value, self._labelled(value.items()), len(value), "{}")
         if kind is list or kind is tuple:
-            return self._block(value, (len(value), enumerate(value)), path, before, "[]")
-        return self._foreign(value, kind, path, before)
+            return self._block(before, value, self._listed(value), len(value), "[]")
+        if (scalar := _scalar(value, kind)) is not None and self._put(before + scalar):
+            return True
+        if kind is str:
+            return self._string(before, value)
+        return scalar is None and self._foreign(before, value, kind)
 
-    def _foreign(self, value: Any, kind: type, path: tuple[str, ...], before: str) -> bool:
-        if issubclass(kind, Enum):
-            return self._string(_member(value, kind), before)
+    def _foreign(self, before: str, value: Any, kind: type) -> bool:
+        if issubclass(kind, Enum):  # a combination of flags has no name
+            name = _stored(value, "_name_")
+            own = f"{type_name(kind)}.{name}" if type(name) is str else f"<{type_name(kind)}>"
+            return self._string(before, own)
         if (pairs := _pairs(value, kind)) is not None:
-            return self._block(value, pairs, path, before, "{}")
-        if (builtin := _base(kind, _LISTS)) is not None:
-            items = enumerate(builtin.__iter__(value))
-            return self._block(value, (builtin.__len__(value), items), path, before, "[]")
+            return self._block(before, value, self._labelled(pairs[0]), pairs[1], "{}")
         if issubclass(kind, str):
-            return self._string(value, before)
-        if (number := _number(value, kind)) is not None:
-            return self._put(before + number)
-        return self._string(f"<{type_name(kind)}>", before)
+            return self._string(before, value)
+        for listing in _LISTS:
+            if issubclass(kind, listing):
+                items = self._listed(listing.__iter__(value))
+                return self._block(before, value, items, listing.__len__(value), "[]")
+        for builtin, exact in _EXACT:
+            if issubclass(kind, builtin):
+                return self.value(exact(value), before)
+        return self._string(before, f"<{type_name(kind)}>")
 
-    def _block(
-        self,
-        value: object,
-        content: tuple[int, Entries],
-        path: tuple[str, ...],
-        before: str,
-        brackets: str,
-    ) -> bool:
+    def _block(self, before: str, value: object, entries: Entries, count: int, ends: str) -> bool:
         """Write a container, or as many of its entries as fit and how many are missing."""
-        count, entries = content
+        note = _NOTE + len(str(count))
         if count == 0:
-            return self._put(before + brackets)
+            return self._put(before + ends)
         if id(value) in self._open:
             return self._put(f'{before}"<cycle>"')
         if len(self._open) == _DEPTH or self._containers == 0:
             self.cut = True
             return self._put(f'{before}"<deep>"')
-        note = _NOTE + len(str(count))
-        if _bytes(before) + len(brackets) + note > self.left:
+        if _bytes(before) + len(ends) + note > self.left:
             return False
-        self._put(before + brackets[0])
-        self.left -= len(brackets[1]) + note
+        self._put(before + ends[0])
+        self.left -= len(ends[1]) + note
         self._open.append(id(value))
         self._containers -= 1
-        written = self._entries(_steady(entries), count, note, path, keyed=brackets == "{}")
+        written = self._entries(entries, count, note)
         self._open.pop()
         if written < count:
             self.cut = True
-            form = '"…":"{} more"' if brackets == "{}" else '"… {} more"'
+            form = '"…":"{} more"' if ends == "{}" else '"… {} more"'
             self._put(("," if written else "") + form.format(count - written))
-        self.parts.append(brackets[1])
+        self.parts.append(ends[1])
         return True
 
-    def _entries(
-        self, entries: Entries, count: int, note: int, path: tuple[str, ...], *, keyed: bool
-    ) -> int:
-        """Write the entries that fit, and give back the bytes kept for the note on the others."""
+    def _entries(self, entries: Entries, count: int, note: int) -> int:
+        """Write the entries that fit, and give back the bytes kept for a note on the others."""
         written = 0
-        for key, item in entries:
+        for name, label, item, secret in entries:
             if written == count:  # another thread adds more
                 break
             if written == count - 1:
                 self.left += note
                 note = 0
-            before = "," if written else ""
-            if not (
-                self._entry(key, item, path, before, keyed=keyed)
-                if keyed or self._custom is not None
-                else self.value(item, path, before)
-            ):
+            before = f",{label}" if written else label
+            if self._custom is None or secret:
+                done = self.value(item, before)
+            else:
+                done = self._answer(self._custom, before, name, item)
+            if not done:
                 break
             written += 1
         self.left += note
         return written
 
-    def _entry(
-        self, key: Any, item: object, path: tuple[str, ...], before: str, *, keyed: bool
-    ) -> bool:
-        name = key if type(key) is str else _key_text(key)
-        if keyed:
-            if len(name) > self.left:
-                return False
-            label, secret = self._redactor.labels.get(name) or self._redactor.label(name)
-            before += label
-            if secret:
-                return self._put(f'{before}"{REDACTED}"')
-        custom = self._custom
-        if custom is None:
-            return self.value(item, path, before)
-        path = (*path, name)
-        item, self._custom = _asked(custom, path, item, self._tool)
-        done = self.value(item, path, before)
-        self._custom = custom
+    def _labelled(self, pairs: Iterable[tuple[Any, object]]) -> Entries:
+        """The entries of a dict, ended where another thread changes it or a key is too long."""
+        labels = self._redactor.labels
+        try:
+            for key, item in pairs:
+                name = key if type(key) is str else _key_text(key)
+                if len(name) > self.left:
+                    return
+                label, secret = labels.get(name) or self._redactor.label(name)
+                yield name, label, REDACTED if secret else item, secret
+        except RuntimeError:
+            return
+
+    def _listed(self, items: Iterable[object]) -> Entries:
+        """The entries of a list, ended where another thread changes it."""
+        try:
+            for index, item in enumerate(items):
+                yield "" if self._custom is None else str(index), "", item, False
+        except RuntimeError:
+            return
+
+    def _answer(self, custom: Custom, before: str, name: str, item: object) -> bool:
+        """Write what the custom redactor says."""
+        path = self._path
+        self._path = (*path, name)
+        answer, self._custom = _custom_redactor(custom, self._tool, self._path, item) or _FAILED
+        done = self.value(answer, before)
+        self._custom, self._path = custom, path
         return done
 
-    def _string(self, text: Any, before: str) -> bool:
+    def _string(self, before: str, text: Any) -> bool:
         room = self.left - _bytes(before) - len('""')
         shown, cut = _fitting(text, room, self._redactor, _escaped)
         if shown is None:
@@ -528,17 +463,22 @@ class _Writer:
         return True
 
 
-Entries = Iterable[tuple[object, object]]
+#: Name, how JSON begins with it, the value, and whether it is secret.
+Entries = Iterator[tuple[str, str, object, bool]]
+_FAILED: Final = FAILED, None
 _PLAIN: Final = (str, int, float, bool, type(None), dict, list, tuple)
 _LISTS: Final[tuple[Any, ...]] = (list, tuple, set, frozenset)
-_BYTES: Final[tuple[Any, ...]] = (bytes, bytearray)
+_EXACT: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (
+    (int, int.__pos__),
+    (float, float.__pos__),
+    (bytes, lambda value: {"bytes": bytes.__len__(value)}),
+    (bytearray, lambda value: {"bytes": bytearray.__len__(value)}),
+)
 _CUT: Final = '"[cut]"'
 _NOTE: Final = len(',"…":" more"'.encode())
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 #: What JSON escapes and how, the backslash first.
-_ESCAPES: Final = tuple(
-    (letter, encode_basestring(letter)[1:-1]) for letter in ("\\", '"', *map(chr, range(32)))
-)
+_ESCAPES: Final = tuple((c, encode_basestring(c)[1:-1]) for c in ("\\", '"', *map(chr, range(32))))
 
 
 def _fitting(
@@ -583,7 +523,7 @@ def _bytes(text: str) -> int:
 
 
 def _legible(text: str) -> str:
-    """`text` with U+FFFD for lone surrogates, which encoders refuse, and NUL, which databases do."""
+    """`text`, with U+FFFD for what encoders refuse (lone surrogates) and databases (NUL)."""
     if "\0" in text:
         text = text.replace("\0", "\ufffd")
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
@@ -608,46 +548,15 @@ def _scalar(value: Any, kind: type) -> str | None:
         ordinary = len(value) <= _SHORT and value.isascii() and ":" not in value
         return encode_basestring(value) if ordinary and "\0" not in value else None
     if kind is int:
-        return repr(value) if value.bit_length() <= _INT_BITS else None
-    if value is None:
-        return "null"
+        bits = value.bit_length()
+        return repr(value) if bits <= _INT_BITS else f'"<int of {bits} bits>"'
     if kind is bool:
         return "true" if value else "false"
-    return None
-
-
-def _flat(value: dict[Any, Any], labels: dict[str, tuple[str, bool]]) -> str | None:
-    """A small dict of such values, as most arguments are, under keys that are known; else None."""
-    if not 0 < len(value) <= _FEW:
-        return None
-    text = ""
-    try:
-        for key, item in value.items():
-            label = labels.get(key) if type(key) is str else None
-            scalar = _scalar(item, type(item))
-            if label is None or label[1] or scalar is None:
-                return None
-            text += f",{label[0]}{scalar}"
-    except RuntimeError:  # another thread changes it
-        return None
-    return f"{{{text[1:]}}}"
-
-
-def _number(value: Any, kind: type) -> str | None:
-    """A number, of a subclass too, or the length of bytes in JSON; None for anything else."""
-    if issubclass(kind, int):
-        bits = int.bit_length(value)
-        return f'"<int of {bits} bits>"' if bits > _INT_BITS else int.__repr__(value)
-    if issubclass(kind, float):
+    if kind is float:
         if math.isfinite(value):
-            return float.__repr__(value)
+            return repr(value)
         return '"NaN"' if math.isnan(value) else f'"{"-" * (value < 0)}Infinity"'
-    builtin = _base(kind, _BYTES)
-    return None if builtin is None else f'{{"bytes":{builtin.__len__(value)}}}'
-
-
-def _base(kind: type, builtins: tuple[Any, ...]) -> Any:
-    return next((builtin for builtin in builtins if issubclass(kind, builtin)), None)
+    return "null" if value is None else None
 
 
 def _key_text(key: Any) -> str:
@@ -657,17 +566,7 @@ def _key_text(key: Any) -> str:
         return str(key, "latin-1")
     if issubclass(kind, str):
         return str.__getitem__(key, slice(None))
-    if kind is float:
-        return float.__repr__(key)
-    return _scalar(key, kind) or f"<{type_name(kind)}>"
-
-
-def _steady(entries: Entries) -> Iterator[tuple[object, object]]:
-    """`entries`, ended where another thread changes the container under them."""
-    try:
-        yield from entries
-    except RuntimeError:
-        return
+    return (None if kind is str else _scalar(key, kind)) or f"<{type_name(kind)}>"
 
 
 _BASES: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
@@ -676,30 +575,29 @@ _FIELDS: Final = ("__pydantic_fields__", "__dataclass_fields__")
 _MISSING: Final = object()
 
 
-def _pairs(value: Any, kind: type) -> tuple[int, Entries] | None:
-    """The entries of a dict of any class, a named tuple, dataclass or pydantic model."""
+def _pairs(value: Any, kind: type) -> tuple[Iterable[tuple[Any, object]], int] | None:
+    """The entries of a dict of any class, a named tuple, dataclass or pydantic model.
+
+    Without the fields that are declared with `repr=False` or `exclude=True`.
+    """
     if issubclass(kind, dict):
-        return dict.__len__(value), dict.items(value)
+        return dict.items(value), dict.__len__(value)
     for base in _BASES(kind):
         namespace = _NAMESPACE(base)
         names = namespace.get("_fields")
         if type(names) is tuple and issubclass(kind, tuple):
-            return tuple.__len__(value), zip(names, tuple.__iter__(value), strict=False)
+            return zip(names, tuple.__iter__(value), strict=False), tuple.__len__(value)
         for table in map(namespace.get, _FIELDS):
             if type(table) is dict:
-                pairs = _shown_fields(value, table)
-                return len(pairs), pairs
+                pairs = [
+                    (name, item)
+                    for name, field in table.items()
+                    if (item := _stored(value, name)) is not _MISSING
+                    and _stored(field, "repr") is not False
+                    and _stored(field, "exclude") is not True
+                ]
+                return pairs, len(pairs)
     return None
-
-
-def _shown_fields(value: object, table: dict[str, object]) -> list[tuple[object, object]]:
-    """Names and values of fields, without those declared with `repr=False` or `exclude=True`."""
-    pairs = []
-    for name, field in table.items():
-        hidden = _stored(field, "repr") is False or _stored(field, "exclude") is True
-        if not hidden and (item := _stored(value, name)) is not _MISSING:
-            pairs.append((name, item))
-    return pairs
 
 
 def _stored(value: object, name: str) -> object:
@@ -718,9 +616,3 @@ def _stored(value: object, name: str) -> object:
             if issubclass(type(attributes), dict) and dict.__contains__(attributes, name):
                 return dict.__getitem__(attributes, name)
     return _MISSING
-
-
-def _member(value: object, kind: type) -> str:
-    """An enum's member by its name; a combination of flags has none."""
-    name = _stored(value, "_name_")
-    return f"{type_name(kind)}.{name}" if type(name) is str else f"<{type_name(kind)}>"

@@ -57,6 +57,8 @@ class Subscription:
     def _post(self, telling: tuple[Any, ...]) -> None:
         if self._process != os.getpid():
             self._begin()
+        if self._stopped:
+            return
         if self._queue.qsize() < _WAITING:
             self._put(telling)
         else:

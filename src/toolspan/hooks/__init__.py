@@ -8,10 +8,10 @@ from toolspan.hooks.placement import (
     Target,
     description_of,
     layered,
-    layers_of,
     name_of,
     options_of,
     parameters_of,
+    words_of,
 )
 from toolspan.hooks.words import (
     Adapter,
@@ -47,9 +47,9 @@ __all__ = [
     "WordOfAdapter",
     "description_of",
     "layered",
-    "layers_of",
     "name_of",
     "options_of",
     "parameters_of",
     "plain_outcome",
+    "words_of",
 ]

@@ -208,7 +208,7 @@ def _seated(
 ) -> Seat:
     original = inspect.getattr_static(owner, name)
     inherited = name not in vars(owner)
-    layer = next((one for one in layers_of(original) if one._self_word == serves), None)
+    layer = next((one for one in _layers_of(original) if one._self_word == serves), None)
     if layer is None:  # else it stayed below somebody else's patch
         layer = layered(original, make(_target(owner, original)), serves)
         setattr(owner, name, layer)
@@ -223,7 +223,7 @@ def layered(function: Any, wrapper: Wrapper, serves: tuple[Any, Any], again: Any
     return layer
 
 
-def layers_of(function: Any) -> Iterator[Layer]:
+def _layers_of(function: Any) -> Iterator[Layer]:
     """The layers of ours around a function, the outermost first, also below other wrappers."""
     for _ in range(_WRAPPERS):
         layer = function._self_parent if type(function) is _BoundLayer else function
@@ -234,9 +234,14 @@ def layers_of(function: Any) -> Iterator[Layer]:
             return
 
 
+def words_of(function: Any) -> Iterator[Any]:
+    """The words that the layers of a function serve."""
+    return (layer._self_word[0] for layer in _layers_of(function))
+
+
 def options_of(function: Any) -> Mapping[str, Any]:
     """What `@tool` was told of a function that it decorated."""
-    found = (layer._self_again.keywords for layer in layers_of(function) if layer._self_again)
+    found = (layer._self_again.keywords for layer in _layers_of(function) if layer._self_again)
     return next(found, {})
 
 

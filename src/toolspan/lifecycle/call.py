@@ -12,6 +12,7 @@ from opentelemetry.trace import Link
 
 from toolspan.containment import contained
 from toolspan.content import size_of
+from toolspan.hooks import options_of, words_of
 from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.memory import Memory
 from toolspan.lifecycle.same import same_arguments
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
     from toolspan.hooks import Hook
+    from toolspan.lifecycle.tracing import Listener
     from toolspan.toolcall import AttributeValue, ToolCall
 
 #: (call id, tool, conversation or trace) -> the tries seen so far and the last one's span.
@@ -52,6 +54,8 @@ class LiveCall(Life):
     merged: frozenset[int] = frozenset()
     _key: tuple[str, str, object] | None = None
     _links: tuple[Link, ...] = ()
+    #: Who was told of the beginning and is told of the end, also when tracing ends between them.
+    _listeners: tuple[Listener, ...] = ()
 
     def __init__(self, call: ToolCall, word: Hook | None, parent: LiveCall | None) -> None:
         self.call = call
@@ -66,8 +70,6 @@ class LiveCall(Life):
         call = self.call
         if not call.started:
             call.started = time_ns()
-        if call.functions:
-            self._ask_decorators()
         if call.id is not None:
             self._count_try(call.id, current)
         if call.carrier:
@@ -82,16 +84,9 @@ class LiveCall(Life):
             else:
                 self._open(current)
             self.enter(otel.Context({**current, CALL: self, SPAN: self.span or around}))
-        for listener in TRACING.listeners:
+        self._listeners = TRACING.listeners
+        for listener in self._listeners:
             listener.started(call)
-
-    def _ask_decorators(self) -> None:
-        """What `@tool` was told of a function that runs below holds for the whole call."""
-        for options in map(options_of, self.call.functions):
-            if self.call.agent is None:
-                self.call.agent = options.get("agent")
-            if self.call.capture is None:
-                self.call.capture = options.get("capture")
 
     def _is_of_this_call(self, span: Any) -> bool:
         mine = self.parent is not None and self.parent.span is span
@@ -155,7 +150,7 @@ class LiveCall(Life):
 
     def takes(self, call: ToolCall, hook: Hook) -> bool:
         """Whether `call`, seen by another layer below, is this very call."""
-        known = any(layer._self_word[0] is hook for layer in self._layers())
+        known = any(hook is word for one in self.call.functions for word in words_of(one))
         if self.done or self.call.kind == "server" or not (known or call.name == self.call.name):
             return False
         if hook is self.word or id(hook) in self.merged:
@@ -169,9 +164,6 @@ class LiveCall(Life):
         self.merged |= {id(hook)}
         self.enrich(call.attributes)
         return True
-
-    def _layers(self) -> Iterator[Layer]:
-        return chain.from_iterable(map(layers_of, self.call.functions))
 
     def enrich(self, attributes: Any) -> None:
         """Add what another layer knows."""
@@ -219,7 +211,7 @@ class LiveCall(Life):
         finally:
             if span is not None and self.call.owner is None:
                 span.end(self.call.started + duration)
-            for listener in TRACING.listeners:
+            for listener in self._listeners:
                 listener.finished(self.call, outcome, duration)
 
     def _settle(self, outcome: Outcome) -> None:
@@ -270,12 +262,23 @@ def begin_call(
     outer: Any = current.get(CALL)
     if outer is not None and hook is not None and hook.inside and outer.takes(call, hook):
         return Merged(outer, hook)
+    if call.functions:
+        _ask_decorators(call)
     scope: Any = current.get(RUN)
     if scope is not None:
         scope.inform(call)
     live = LiveCall(call, hook, outer)
     live.begin(current)
     return live
+
+
+def _ask_decorators(call: ToolCall) -> None:
+    """What `@tool` was told of a function that runs below holds for the whole call."""
+    for options in map(options_of, call.functions):
+        if call.agent is None:
+            call.agent = options.get("agent")
+        if call.capture is None:
+            call.capture = options.get("capture")
 
 
 def _merge(outcome: Outcome, told: Outcome) -> None:

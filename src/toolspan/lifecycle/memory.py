@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from typing import Generic, TypeVar
@@ -15,8 +16,14 @@ class Memory(Generic[K, V]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._lock = threading.Lock()
         self._entries: OrderedDict[K, V] = OrderedDict()
+        self._renew_lock()
+        if (register := getattr(os, "register_at_fork", None)) is not None:
+            register(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        """At first, and in a forked child, where a lock of another thread never opens."""
+        self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
         """The entry, or None."""

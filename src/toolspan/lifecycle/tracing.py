@@ -78,6 +78,8 @@ NO_PROVIDER: Final = (
 TRACING: Final = Tracing()
 #: Ends that came from the garbage collector, which may hold any lock: done at the next chance.
 DEFERRED: Final[deque[Callable[[], None]]] = deque()
+if (_register := getattr(os, "register_at_fork", None)) is not None:
+    _register(after_in_child=DEFERRED.clear)  # the parent ends them
 
 
 def wanted_context() -> Context | None:

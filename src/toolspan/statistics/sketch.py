@@ -7,9 +7,11 @@ within 0.55 %. Source: OpenTelemetry metrics data model, ExponentialHistogram.
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from bisect import bisect_left
 from itertools import accumulate
+from math import log2
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -25,9 +27,10 @@ _NARROW: Final = 1 << 32
 _SECOND: Final = 1_000_000_000
 # Inside, a bucket's place is OTLP's index + _ORIGIN: not negative for whole nanoseconds.
 _ORIGIN: Final = 2_048
-_LONGEST_BITS: Final = 63
-_TOP_BITS: Final = 9
+_BITS: Final = 63
 _ROUNDING: Final = 1e-9
+# Far more than the error of log2: what it moves across a bound is moved back by _UPPER.
+_SHIFT: Final = _ORIGIN - _OCTAVE * log2(_SECOND) - _ROUNDING
 
 
 def _bounds() -> list[int]:
@@ -39,21 +42,15 @@ def _bounds() -> list[int]:
     powers = [_SECOND << precision]
     for _ in range(_OCTAVE - 1):
         powers.append(powers[-1] * root >> precision)
-    octaves = range(-(_ORIGIN // _OCTAVE), _LONGEST_BITS - _SECOND.bit_length() + 1)
+    octaves = range(-(_ORIGIN // _OCTAVE), _BITS - _SECOND.bit_length() + 1)
     return [power << _ORIGIN >> _ORIGIN + precision - n for n in octaves for power in powers][1:]
 
 
 _UPPER: Final = _bounds()
-# The first nine bits of a number decide its place but for one bound that may lie among its like.
-_MANTISSA: Final = [
-    bisect_left(_UPPER, top << _LONGEST_BITS - 1 - _TOP_BITS) - (_LONGEST_BITS - 1 << SCALE)
-    for top in range(1 << _TOP_BITS)
-]
-# What has nine bits and a place in _UPPER.
-_ORDINARY: Final = range(1 << _TOP_BITS, 1 << _LONGEST_BITS)
 
 
 def _place(nanoseconds: int) -> int:
+    """The place of any duration; the last one takes what is longer than 2^63."""
     return min(bisect_left(_UPPER, nanoseconds), len(_UPPER) - 1)
 
 
@@ -85,24 +82,30 @@ class Sketch:
         self.extend([nanoseconds])
 
     def extend(self, durations: list[int]) -> None:
-        """Count many durations; together they cost much less than one by one."""
-        least, most = min(durations), max(durations)
+        """Count many durations at once; the list is sorted by it."""
+        durations.sort()
+        least, most = durations[0], durations[-1]
         if least < 1:
             self._extend_with_zeros(durations)
             return
         self.total += sum(durations)
-        self._least, self.max = min(self._least, least), max(self.max, most)
+        if least < self._least:  # noqa: PLR1730  # min() would be a call
+            self._least = least
+        if most > self.max:  # noqa: PLR1730
+            self.max = most
         if least <= self._floor or most > self._ceiling:
             self._make_room(least, most)
-        if self._lowered or least not in _ORDINARY or most not in _ORDINARY:
+        if self._lowered or most > _UPPER[-1]:
             for nanoseconds in durations:
                 self._count(_place(nanoseconds) >> self._lowered)
-            return
-        counts, first = self._counts, self._first
+        else:
+            self._count_quickly(durations)
+
+    def _count_quickly(self, durations: list[int]) -> None:
+        counts, first, upper, octave, shift = self._counts, self._first, _UPPER, _OCTAVE, _SHIFT
         for nanoseconds in durations:
-            bits = nanoseconds.bit_length()
-            place = _MANTISSA[nanoseconds >> bits - _TOP_BITS] + bits * _OCTAVE
-            if nanoseconds > _UPPER[place]:
+            place = int(log2(nanoseconds) * octave + shift)
+            if nanoseconds > upper[place]:
                 place += 1
             try:
                 counts[place - first] += 1
@@ -291,7 +294,7 @@ class Sketch:
     def _longest(self, index: int) -> int:
         """The upper bound of a bucket in whole nanoseconds; the last one has none."""
         place = (index + 1 << self._lowered) - 1
-        return _UPPER[max(place, 0)] if place < len(_UPPER) - 1 else _ORDINARY.stop
+        return _UPPER[max(place, 0)] if place < len(_UPPER) - 1 else sys.maxsize
 
 
 def _coarser(cells: dict[int, int], halvings: int) -> dict[int, int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
+from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from toolspan.statistics.sketch import Sketch
 from toolspan.toolcall import FAILURES, REFUSALS, clean
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from toolspan.statistics.labels import Key, Side
-    from toolspan.toolcall import Outcome, ToolCall
+    from toolspan.toolcall import Kind, Outcome, ToolCall
 
 _SECOND: Final = 1_000_000_000
+_LONGEST: Final = (1 << 63) - 1
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -48,16 +50,16 @@ class Tally:
     #: Own calls that ran at the moment of reading, and the age of the oldest.
     in_flight: int = 0
     oldest: float = 0.0
-    #: First tries that went well and are not counted yet: duration, size of the result, and so
-    #: on. They are appended without a lock, and counted together at half the cost.
-    pending: list[int | None] = field(default_factory=list)
-    #: The kinds of call that count under `side`.
-    kinds: tuple[str, ...] = ()
+    #: What is not counted yet: durations, and sizes of the results of calls that went well at
+    #: the first try. They are appended without a lock, and counted together at half the price.
+    durations: array[int] = field(default_factory=lambda: array("Q"))
+    sizes: array[int] = field(default_factory=lambda: array("Q"))
+    #: How many of these durations belong to calls that stand in `outcomes` already.
+    told: int = 0
+    #: The kind of the last call; two kinds are of the client's side.
+    kind: Kind = "internal"
     # Reentrant: a signal handler may call a tool while its thread counts one.
     _lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def __post_init__(self) -> None:
-        self.kinds = ("server",) if self.side == "server" else ("internal", "client")
 
     def record(self, call: ToolCall, outcome: Outcome, duration: int, foreign: int = 0) -> None:
         """Count one call of `duration` nanoseconds; a refusal is counted and not measured."""
@@ -68,7 +70,8 @@ class Tally:
             if call.attempt == 1:
                 self.first_attempts += 1
             if word not in REFUSALS:
-                self.sketch.add(duration)
+                self.durations.append(min(max(duration, 0), _LONGEST))
+                self.told += 1
             if outcome.size is not None:
                 self._measure([outcome.size])
             if word in FAILURES:
@@ -76,22 +79,29 @@ class Tally:
                 self.last_error_at = call.started
 
     def settle(self) -> None:
-        """Count what is pending; other threads may append meanwhile."""
-        with self._lock:
-            taken = self.pending[:]
-            del self.pending[: len(taken)]
-            if taken:
-                durations = cast("list[int]", taken[::2])
-                self.outcomes["ok"] += len(durations)
-                self.first_attempts += len(durations)
+        """Count what was appended, while other threads may append more."""
+        self._lock.acquire()  # `with` costs twice as much
+        try:
+            durations = self.durations[:].tolist()
+            del self.durations[: len(durations)]
+            sizes = self.sizes[:].tolist()
+            del self.sizes[: len(sizes)]
+            if durations:
+                plain = len(durations) - self.told
+                self.told = 0
+                self.outcomes["ok"] += plain
+                self.first_attempts += plain
                 self.sketch.extend(durations)
-                self._measure([size for size in taken[1::2] if size is not None])
+            self._measure(sizes)
+        finally:
+            self._lock.release()
 
     def _measure(self, sizes: list[int]) -> None:
         if sizes:
             self.results += len(sizes)
             self.results_size += sum(sizes)
-            self.largest_result = max(self.largest_result, max(sizes))
+            if (largest := max(sizes)) > self.largest_result:
+                self.largest_result = largest
 
     @property
     def key(self) -> Key:
@@ -200,4 +210,5 @@ class Tally:
 
     def __repr__(self) -> str:
         return f"<Tally {self.tool!r}: {self.calls:,} calls, {self.failures:,} failed>"
+
 

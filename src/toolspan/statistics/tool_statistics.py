@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 #: Spans known to be the inside of a call already told of, that have not ended yet.
 _INNER_LIMIT: Final = 1_000
-#: Twice the calls of one tool that are counted together.
-_TOGETHER: Final = 24
+#: Calls of one tool that are counted together.
+_TOGETHER: Final = 48
 #: Tools that the message of a KeyError names.
 _NAMED: Final = 10
 
@@ -84,14 +84,20 @@ class ToolStatistics(SpanProcessor):
             return
         # Only exact text is looked up: the hash() of a host's own type is the host's code.
         tally = self._latest.get(call.name) if type(call.name) is str else None
-        if tally is None or tally.agent is not call.agent or call.kind not in tally.kinds:
+        if tally is None or tally.agent is not call.agent or tally.kind is not call.kind:
             tally = self._tally(call)
-        if outcome.error is not None or call.attempt != 1:
+        durations = tally.durations
+        if outcome.error is None and call.attempt == 1:
+            try:
+                durations.append(duration)
+            except OverflowError:  # below zero, or of centuries
+                tally.record(call, outcome, duration)
+            else:
+                if outcome.size is not None:
+                    tally.sizes.append(outcome.size)
+        else:
             tally.record(call, outcome, duration)
-            return
-        pending = tally.pending
-        pending.extend((duration, outcome.size))
-        if len(pending) >= _TOGETHER:
+        if len(durations) >= _TOGETHER:
             tally.settle()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -121,7 +127,7 @@ class ToolStatistics(SpanProcessor):
     def _tally(self, call: ToolCall) -> Tally:
         tally = self._named(call.name, call.agent, "server" if call.kind == "server" else "client")
         if tally.tool is call.name:
-            tally.agent = call.agent
+            tally.agent, tally.kind = call.agent, call.kind
             self._latest[call.name] = tally
         return tally
 

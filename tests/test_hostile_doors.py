@@ -31,13 +31,62 @@ from toolspan.settings import Settings
 INHERITED = {name for kind in (object, int, str, dict, list, float, bytes) for name in dir(kind)}
 NEEDED = {"__new__", "__init__", "__init_subclass__", "__class__", "__subclasshook__", "__doc__"}
 NEEDED |= {"__module__", "__dict__", "__weakref__", "__slots__", "__class_getitem__"}
-FURTHER = """__getattr__ __bool__ __call__ __enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__
-__anext__ __next__ __index__ __int__ __float__ __complex__ __bytes__ __fspath__ __length_hint__
-__copy__ __deepcopy__ __array__ __json__ __rich__ __rich_repr__ __get__ __set__ __set_name__
-_repr_html_ model_dump model_dump_json to_dict to_json json dict tolist""".split()
+FURTHER = [
+    "__getattr__",
+    "__bool__",
+    "__call__",
+    "__enter__",
+    "__exit__",
+    "__aenter__",
+    "__aexit__",
+    "__await__",
+    "__aiter__",
+    "__anext__",
+    "__next__",
+    "__index__",
+    "__int__",
+    "__float__",
+    "__complex__",
+    "__bytes__",
+    "__fspath__",
+    "__length_hint__",
+    "__copy__",
+    "__deepcopy__",
+    "__array__",
+    "__json__",
+    "__rich__",
+    "__rich_repr__",
+    "__get__",
+    "__set__",
+    "__set_name__",
+    "_repr_html_",
+    "model_dump",
+    "model_dump_json",
+    "to_dict",
+    "to_json",
+    "json",
+    "dict",
+    "tolist",
+]
 METHODS = sorted((INHERITED | set(FURTHER)) - NEEDED)
-OF_TYPES = """__getattribute__ __getattr__ __eq__ __ne__ __hash__ __repr__ __str__ __bool__ __len__
-__iter__ __contains__ __call__ __instancecheck__ __subclasscheck__ __getitem__ __dir__""".split()
+OF_TYPES = [
+    "__getattribute__",
+    "__getattr__",
+    "__eq__",
+    "__ne__",
+    "__hash__",
+    "__repr__",
+    "__str__",
+    "__bool__",
+    "__len__",
+    "__iter__",
+    "__contains__",
+    "__call__",
+    "__instancecheck__",
+    "__subclasscheck__",
+    "__getitem__",
+    "__dir__",
+]
 
 
 class Spying:

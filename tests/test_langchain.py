@@ -47,7 +47,7 @@ def tell(traced, *outcomes):
     assert Counter(seen) == Counter(RAN)
     assert sorted(traced.outcomes) == sorted(outcomes)
     rows = toolspan.stats().rows()
-    counted = Counter({word: 0 for word in outcomes})
+    counted = Counter(dict.fromkeys(outcomes, 0))
     for row in rows:
         counted.update(row.outcomes)
     assert counted == Counter(outcomes)
@@ -246,7 +246,7 @@ def test_a_graph_that_is_no_agent_is_one_trace_too(traced):
 )
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
 def test_what_the_body_raises_decides_the_outcome(traced, error, outcome, told, way):
-    with pytest.raises(type(error)) as caught:  # noqa: PT012  # one of two ways
+    with pytest.raises(type(error)) as caught:  # one of two ways
         if way == "invoke":
             program.fail.invoke({"error": error})
         else:
@@ -496,7 +496,9 @@ def test_only_the_interrupted_one_of_two_parallel_calls_runs_again(traced):
 
 
 def test_an_interrupt_inside_an_agent_that_is_a_tool_interrupts_both(traced):
-    asking = agent(asks(("ask", {"question": "why?"}, "inner-1")), tools=[program.ask], name="inner")
+    asking = agent(
+        asks(("ask", {"question": "why?"}, "inner-1")), tools=[program.ask], name="inner"
+    )
 
     @tool
     @program.counted
@@ -538,9 +540,7 @@ def test_a_reviewed_call_runs_once_or_is_denied_once(traced, decision, mode):
         answers = [{"decisions": [one]} for one in answers]
     resumed(reviewed, name, *answers)
     tell(traced, *outcomes)
-    compare_with_golden(
-        f"langchain_review_{decision}", traced.tree().replace(name, "reviewed")
-    )
+    compare_with_golden(f"langchain_review_{decision}", traced.tree().replace(name, "reviewed"))
 
 
 def test_the_same_call_id_in_another_conversation_is_another_call(traced):
@@ -620,7 +620,9 @@ def test_below_an_ordinary_span_the_run_opens_its_own(traced):
     with traced.tracer("http").start_as_current_span("GET /"):
         agent(asks(("add", ONE_AND_TWO, "call-1")), tools=[program.add]).invoke(HELLO)
     assert one_trace(traced).name == "GET /"
-    assert traced.named("invoke_agent helper").parent.span_id == traced.named("GET /").context.span_id
+    assert (
+        traced.named("invoke_agent helper").parent.span_id == traced.named("GET /").context.span_id
+    )
 
 
 def test_calls_are_counted_where_nothing_is_sampled(trace_with):

@@ -206,12 +206,12 @@ def situations(program):
         "agent": lambda: program.agent(
             *(program.asks(*calls) for calls in mixed), tools=[program.add]
         ).invoke(hello),
-        "async agent": lambda: asyncio.run(
-            agent(added, tools=[program.add_async]).ainvoke(hello)
-        ),
+        "async agent": lambda: asyncio.run(agent(added, tools=[program.add_async]).ainvoke(hello)),
         "parallel": lambda: parallel().invoke(hello),
         "async parallel": lambda: asyncio.run(parallel().ainvoke(hello)),
-        "sub-agent": lambda: agent(researched, tools=[program.research], name="outer").invoke(hello),
+        "sub-agent": lambda: agent(researched, tools=[program.research], name="outer").invoke(
+            hello
+        ),
         "decorated": lambda: decorated(program).invoke(two),
         "interrupted": interrupted,
         "cancelled": lambda: asyncio.run(cancel()),

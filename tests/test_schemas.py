@@ -361,9 +361,7 @@ def test_pydantic_ai_finds_the_context_parameter_of_a_decorated_function():
     plain = pydantic_ai.Tool(with_context)
     made = pydantic_ai.Tool(tool(with_context))
     assert made.takes_ctx is plain.takes_ctx is True
-    assert text(made.tool_def.parameters_json_schema) == text(
-        plain.tool_def.parameters_json_schema
-    )
+    assert text(made.tool_def.parameters_json_schema) == text(plain.tool_def.parameters_json_schema)
 
 
 # -- pydantic itself -------------------------------------------------------------------------

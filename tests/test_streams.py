@@ -177,7 +177,9 @@ ENDS = [
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize(("end", "end_later", "expected", "options"), ENDS)
-def test_a_stream_is_one_ended_span_however_it_ends(traced, kind, end, end_later, expected, options):
+def test_a_stream_is_one_ended_span_however_it_ends(
+    traced, kind, end, end_later, expected, options
+):
     if kind == "sync":
         end(numbers(3, **options))
     else:
@@ -460,7 +462,7 @@ def test_send_throw_and_the_return_value_pass(traced):
         value = yield from tool(_conversation)()
         yield value
 
-    assert list(delegating()) == ["begin", None, "returned"][:2] + ["returned"]
+    assert list(delegating()) == [*["begin", None, "returned"][:2], "returned"]
     assert [span.attributes["toolspan.outcome"] for span in traced.spans] == ["ok", "ok"]
 
 

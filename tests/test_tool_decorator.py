@@ -20,6 +20,7 @@ import pytest
 
 import toolspan
 from toolspan import tool
+import itertools
 
 # -- one of each kind ------------------------------------------------------------------------
 
@@ -588,7 +589,7 @@ def test_a_tool_that_calls_itself_is_a_span_each_time(traced):
     assert factorial(4) == 24
     spans = traced.spans
     assert len(spans) == 4
-    for outer, inner in zip(spans, spans[1:], strict=False):
+    for outer, inner in itertools.pairwise(spans):
         assert inner.parent.span_id == outer.context.span_id
 
 

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
 from receiver import Receiver
 
 PROGRAM = Path(__file__).parent / "programs" / "zero_code_agent.py"

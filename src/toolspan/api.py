@@ -283,7 +283,7 @@ def _nanoseconds(moment: Any) -> int:
         microseconds: int = (moment - _EPOCH) // _MICROSECOND
         return microseconds * 1_000
     if _are_seconds(moment):
-        return round(moment * _NANO)
+        return round(float(moment) * _NANO)
     say_once(
         "started",
         "record(started=...) takes an aware datetime or seconds since 1970; another value is now",

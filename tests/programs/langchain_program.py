@@ -62,7 +62,7 @@ class Scripted(BaseChatModel):
     def _llm_type(self) -> str:
         return "scripted"
 
-    def bind_tools(self, tools, **_options):  # noqa: ARG002  # it follows its script
+    def bind_tools(self, tools, **_options):  # it follows its script
         return self
 
     def _generate(self, messages, *_args, **_options) -> ChatResult:
@@ -230,9 +230,11 @@ DOORS = {
     "argument": lambda value: echo.invoke({"value": value}),
     "injected": lambda value: keep.invoke({"value": value}),
     "async": lambda value: asyncio.run(keep.ainvoke({"value": value})),
-    "message": lambda value: keep.invoke(
-        {"type": "tool_call", "name": "keep", "args": {"value": value}, "id": "call-1"}
-    ).content,
+    "message": lambda value: (
+        keep.invoke(
+            {"type": "tool_call", "name": "keep", "args": {"value": value}, "id": "call-1"}
+        ).content
+    ),
 }
 #: What a host may copy and pickle.
 OBJECTS = {

@@ -29,7 +29,11 @@ def fail(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(add.invoke({"type": "tool_call", "id": "c1", "name": "add", "args": {"a": 1, "b": 2}}).content)
+    print(
+        add.invoke(
+            {"type": "tool_call", "id": "c1", "name": "add", "args": {"a": 1, "b": 2}}
+        ).content
+    )
     try:
         fail.invoke({"text": "canary-7391"})
     except ValueError as error:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from toolspan.hooks import Hook
     from toolspan.lifecycle.tracing import Listener
-    from toolspan.toolcall import AttributeValue, ToolCall
+    from toolspan.toolcall import ToolCall
 
 #: (call id, tool, conversation or trace) -> the tries seen so far and the last one's span.
 _TRIES: Memory[tuple[str, str, object], tuple[int, SpanContext | None]] = Memory(4_096)

@@ -102,7 +102,7 @@ def driver_for(function: Any) -> Callable[[Opener], Wrapper]:
     while isinstance(inner, functools.partial):
         inner = inner.func
     if not inspect.isroutine(inner) and not inspect.isclass(inner):
-        inner = getattr(type(inner), "__call__", inner)
+        inner = getattr(type(inner), "__call__", inner)  # noqa: B004  # its kind is asked, not whether
     if inspect.isasyncgenfunction(inner):
         return _stepping(_async_stepped)
     if inspect.iscoroutinefunction(inner):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel
 from opentelemetry.trace import INVALID_SPAN, Link, SpanKind, Status, StatusCode
@@ -113,8 +113,8 @@ def _fitting(value: Any) -> AttributeValue | None:
     if kind is str:
         return clean(value, _TEXT)
     if kind is int:
-        return value if -_WORD <= value < _WORD else None  # type: ignore[no-any-return]  # an int
-    return value if kind is bool or kind is float else None  # type: ignore[no-any-return]  # it is
+        return value if -_WORD <= value < _WORD else None
+    return value if kind is bool or kind is float else None
 
 
 class LiveRun(Life):

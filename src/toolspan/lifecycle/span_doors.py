@@ -117,7 +117,7 @@ class Adopting:
         span = self._manager.__enter__()
         return _adopted(self._life, span, around) or span
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> Any:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> Any:
         _told(self._life, error)
         return self._manager.__exit__(kind, error, trace)
 

@@ -210,5 +210,3 @@ class Tally:
 
     def __repr__(self) -> str:
         return f"<Tally {self.tool!r}: {self.calls:,} calls, {self.failures:,} failed>"
-
-

@@ -53,18 +53,29 @@ class Watch(SpanProcessor):
     def __init__(self, undecided: Callable[[], Undecided | None], others: SpanProcessor) -> None:
         self._undecided = undecided
         self._others = others
+        #: Our tracer's scope once it was seen: compared by identity, for every span passes here.
+        self._ours: object = self
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Tell the undecided call around somebody else's span, if there is one."""
-        scope = scope_of(span)
-        if scope != semconv.SCOPE:
-            _tell(self._undecided, span, scope)
+        if getattr(span, "instrumentation_scope", None) is not self._ours and not self._is_ours(
+            span
+        ):
+            _tell(self._undecided, span, scope_of(span))
             self._others.on_start(span, parent_context)  # type: ignore[arg-type]  # the SDK's span
 
     def on_end(self, span: ReadableSpan) -> None:
         """Let somebody else's span be counted, where it is a tool's."""
-        if scope_of(span) != semconv.SCOPE:
+        if getattr(span, "instrumentation_scope", None) is not self._ours and not self._is_ours(
+            span
+        ):
             self._others.on_end(span)
+
+    def _is_ours(self, span: Any) -> bool:
+        if scope_of(span) != semconv.SCOPE:
+            return False
+        self._ours = span.instrumentation_scope
+        return True
 
 
 @contained

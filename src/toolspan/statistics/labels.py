@@ -9,10 +9,11 @@ from toolspan import semconv
 from toolspan.toolcall import clean
 
 if TYPE_CHECKING:
-    from toolspan.toolcall import AttributeValue
+    from toolspan.toolcall import AttributeValue, Kind
 
 Side = Literal["client", "server"]
 Key = tuple[str, str | None, Side]
+SIDES: Final[dict[Kind, Side]] = {"internal": "client", "client": "client", "server": "server"}
 #: The name that all further tools, or a tool's further agents, share.
 OTHER: Final = "_other"
 LIMIT: Final = 1_000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.metrics import Observation
 
 from toolspan import semconv
-from toolspan.statistics.labels import LIMIT, Labels, attributes_of
+from toolspan.statistics.labels import LIMIT, SIDES, Labels, attributes_of
 from toolspan.toolcall import REFUSALS, clean
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions, Meter
 
-    from toolspan.statistics.labels import Key, Side
+    from toolspan.statistics.labels import Key
     from toolspan.statistics.tally import Tally
     from toolspan.statistics.tool_statistics import ToolStatistics
     from toolspan.toolcall import AttributeValue, Outcome, ToolCall
@@ -95,8 +95,7 @@ class DurationHistogram:
             return
         if call.owner is not None and call.owner.startswith(OFFICIAL_SCOPES):
             return
-        side: Side = "server" if call.kind == "server" else "client"
-        key = self._labels.bound(call.name, call.agent, side)
+        key = self._labels.bound(call.name, call.agent, SIDES[call.kind])
         error = clean(outcome.type or outcome.error) if outcome.failed else None
         attributes = self._series.get((key, error)) or self._named(key, error)
         self._histogram.record(duration / 1e9, attributes)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SECOND: Final = 1_000_000_000
 _LONGEST: Final = (1 << 63) - 1
+#: Durations that are counted together; until then they are 8 bytes each.
+TOGETHER: Final = 48
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -77,6 +79,8 @@ class Tally:
             if word in FAILURES:
                 self.last_error = clean(outcome.type or word)
                 self.last_error_at = call.started
+            if len(self.durations) >= TOGETHER:
+                self.settle()
 
     def settle(self) -> None:
         """Count what was appended, while other threads may append more."""

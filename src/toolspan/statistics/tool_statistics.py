@@ -12,9 +12,9 @@ from opentelemetry.trace import SpanKind
 
 from toolspan.containment import contained
 from toolspan.statistics import foreign
-from toolspan.statistics.labels import LIMIT, Labels
+from toolspan.statistics.labels import LIMIT, SIDES, Labels
 from toolspan.statistics.table import Thresholds, as_html, as_text
-from toolspan.statistics.tally import Tally
+from toolspan.statistics.tally import TOGETHER, Tally
 from toolspan.toolcall import clean
 
 if TYPE_CHECKING:
@@ -23,14 +23,12 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from toolspan.statistics.labels import Key, Side
+    from toolspan.statistics.labels import Key
     from toolspan.toolcall import Outcome, ToolCall
 
 VERSION: Final = 1
 #: Spans known to be the inside of a call already told of, that have not ended yet.
 _INNER_LIMIT: Final = 1_000
-#: Calls of one tool that are counted together.
-_TOGETHER: Final = 48
 #: Tools that the message of a KeyError names.
 _NAMED: Final = 10
 
@@ -86,18 +84,17 @@ class ToolStatistics(SpanProcessor):
         tally = self._latest.get(call.name) if type(call.name) is str else None
         if tally is None or tally.agent is not call.agent or tally.kind is not call.kind:
             tally = self._tally(call)
-        durations = tally.durations
-        if outcome.error is None and call.attempt == 1:
-            try:
-                durations.append(duration)
-            except OverflowError:  # below zero, or of centuries
-                tally.record(call, outcome, duration)
-            else:
-                if outcome.size is not None:
-                    tally.sizes.append(outcome.size)
-        else:
+        if outcome.error is not None or call.attempt != 1:
             tally.record(call, outcome, duration)
-        if len(durations) >= _TOGETHER:
+            return
+        try:
+            tally.durations.append(duration)
+        except OverflowError:  # below zero, or of centuries
+            tally.record(call, outcome, duration)
+            return
+        if outcome.size is not None:
+            tally.sizes.append(outcome.size)
+        if len(tally.durations) >= TOGETHER:
             tally.settle()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -125,14 +122,14 @@ class ToolStatistics(SpanProcessor):
             self._tally(seen[0]).record(*seen, foreign=1)
 
     def _tally(self, call: ToolCall) -> Tally:
-        tally = self._named(call.name, call.agent, "server" if call.kind == "server" else "client")
-        if tally.tool is call.name:
+        key = self._labels.bound(call.name, call.agent, SIDES[call.kind])
+        tally = self._keyed(key)
+        if key[0] is call.name and key[1] is call.agent:  # clean text, and not `_other`
             tally.agent, tally.kind = call.agent, call.kind
-            self._latest[call.name] = tally
+            self._latest[key[0]] = tally
         return tally
 
-    def _named(self, tool: object, agent: object, side: Side) -> Tally:
-        key = self._labels.bound(tool, agent, side)
+    def _keyed(self, key: Key) -> Tally:
         return self._tallies.get(key) or self._tallies.setdefault(key, Tally(*key))
 
     def rows(self) -> list[Tally]:
@@ -189,7 +186,7 @@ class ToolStatistics(SpanProcessor):
         both = ToolStatistics(slow=self.slow, failing=self.failing, limit=self._limit)
         both.since = min(self.since, other.since)
         for row in (*self.rows(), *other.rows()):
-            both._named(*row.key).merge(row)
+            both._keyed(both._labels.bound(*row.key)).merge(row)
         return both
 
     def to_dict(self) -> dict[str, Any]:
@@ -210,7 +207,7 @@ class ToolStatistics(SpanProcessor):
                 raise ValueError(f"version {data['version']!r} is unknown; allowed: {VERSION}")
             statistics.since = int(data["since"])
             for row in map(Tally.from_dict, data["tools"]):
-                statistics._named(*row.key).merge(row)
+                statistics._keyed(statistics._labels.bound(*row.key)).merge(row)
         except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
             raise ValueError("this is not what ToolStatistics.to_dict() writes") from error
         return statistics

@@ -401,6 +401,11 @@ def throw(error):
     raise error
 
 
+def call_a_tool():
+    with toolspan.call("look"):
+        return "looked"
+
+
 def thrower(error):
     return functools.partial(throw, error)
 
@@ -464,7 +469,7 @@ HOSTILE = {
     "H6 bytes": lambda: b"x" * 20_000_000,
     "H6 list": lambda: list(range(1_000_000)),
     "H6 dict": lambda: {str(number): number for number in range(100_000)},
-    "H8 re-entrant": lambda: spy(lambda: toolspan.call("inner").__enter__())(),
+    "H8 re-entrant": lambda: spy(call_a_tool)(),
     "H9 surrogate": lambda: "a\ud83d",
     "H9 controls": lambda: "\0\x1b[31m\u2028\u202e",
     "H9 not UTF-8": lambda: b"\xff\xfe",

@@ -268,6 +268,39 @@ def test_each_round_of_a_call_that_wants_more_input_is_a_call(both, mode):
     assert found == [(k, o) for o in ("interrupted", "ok") for k in ("CLIENT", "SERVER")]
 
 
+@two
+def test_a_result_of_an_extensions_own_shape_is_a_result(both):
+    from typing import Literal
+
+    from mcp import Client
+    from mcp.client.extension import ClientExtension, ResultClaim
+    from mcp.types import Result
+
+    class Ticket(Result):
+        result_type: Literal["ticket"] = "ticket"
+
+    class Tickets(ClientExtension):
+        identifier = "com.example/tickets"
+
+        def claims(self):
+            return [ResultClaim(result_type="ticket", model=Ticket, resolve=resolve)]
+
+    async def resolve(_ticket, _context):
+        return mcp_server.result("done")
+
+    async def call(_context, _params):
+        return {"resultType": "ticket"}
+
+    async def conversation():
+        server = mcp_server.Server("later", on_list_tools=mcp_server._list, on_call_tool=call)
+        async with Client(server, extensions=[Tickets()]) as session:
+            return await play(session, {"tool": "wait"})
+
+    traced = both()
+    assert anyio.run(conversation)["text"] == "done"
+    assert both_say(traced, "toolspan.outcome") == ("ok", "ok")
+
+
 # -- how a call ends ----------------------------------------------------------------------------
 
 

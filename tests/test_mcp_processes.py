@@ -157,6 +157,15 @@ def test_left_alone_the_servers_own_span_gives_the_secret_away(tmp_path):
     assert Counter(span.name for span in told.spans)["MCP send tools/call coded"] == 1
 
 
+@two
+def test_a_server_without_telemetry_of_its_own_goes_on_with_the_callers_trace(tmp_path):
+    told = converse(LOW, "silent", tmp_path)
+    assert len(told.pairs()) == 4
+    for client, server in told.pairs():
+        assert (client.trace_id, client.name) == (server.trace_id, server.name)
+        assert server.scope == "toolspan"
+
+
 def test_with_content_arguments_and_results_arrive_of_both_sides(tmp_path):
     switch = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
     told = converse(LOW, "lowlevel", tmp_path, **{switch: "SPAN_ONLY"})

@@ -61,7 +61,7 @@ def test_an_error_is_one_on_both_sides(met):
         assert (span.status, span.attributes["error.type"]) == ("ERROR", "tool_error")
 
 
-def test_a_call_that_waited_too_long_is_a_timeout_and_a_server_of_1_x_hears_of_it(met):
+def test_a_call_that_waited_too_long_is_a_timeout_and_only_2_x_tells_the_server(met):
     late, good = met.pairs("slow")
     word = "ok" if VERSION == 1 else "cancelled"  # a client of MCP 1.x goes away without a word
     assert [span.attributes["toolspan.outcome"] for span in late] == ["timeout", word]

@@ -8,6 +8,7 @@ import copy
 import functools
 import gc
 import inspect
+import itertools
 import multiprocessing
 import operator
 import pickle
@@ -20,7 +21,6 @@ import pytest
 
 import toolspan
 from toolspan import tool
-import itertools
 
 # -- one of each kind ------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ physically stored in them. A metaclass may define `==` and `hash()`: so types ar
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,15 +51,15 @@ _DEPTH: Final = 50  # levels of nesting that are rendered
 _CONTAINERS: Final = 1_000_000  # rendered where there is no limit: shared ones multiply
 _JSON_TEXT: Final = 1 << 20  # characters that are parsed for a custom redactor
 _SHORT: Final = 100  # characters of a text that is rendered in one step
+_FEW: Final = 16  # entries of a dict that is
 _KEYS: Final = 1_024  # of at most `_SHORT` characters, that a redactor remembers
 
 
 def size_of(value: object) -> int | None:
     """How long the text in `value` is, never encoding it; None where there is none.
 
-    Characters of text and bytes of bytes: of the value itself, else of a dict's values or of a
-    list's items, there also of message blocks (`[{"type": "text", "text": "..."}]`). Looks at
-    the first 1,000.
+    Characters of text, bytes of bytes: of the value, else of a dict's values or a list's items,
+    there also of message blocks (`[{"type": "text", "text": "..."}]`); of the first 1,000.
     """
     kind = type(value)
     items: Any = value
@@ -134,9 +134,9 @@ def _canonical(value: Any, left: list[int], levels: int) -> Any:
         return _canonical_dict(value, left, levels)
     if kind is str or kind is bytes:
         return value if len(value) <= _HEAD else (..., len(value), value[:_HEAD])
-    if kind is int and value.bit_length() <= _INT_BITS:
+    if kind is bool or kind is float or value is None:
         return value
-    if value is None or kind is bool or kind is float:
+    if kind is int and value.bit_length() <= _INT_BITS:
         return value
     if kind is list or kind is tuple:
         left[0] -= len(value) + 1
@@ -169,15 +169,14 @@ def _canonical_dict(value: dict[Any, Any], left: list[int], levels: int) -> dict
 class Redactor:
     """The first rules of redaction, by key: what stands under a secret key is never written.
 
-    `extra`: further parts of secret keys, in any case. `custom` is asked about every other value
-    and returns what is written instead, the value itself for no change; where it raises, or
-    returns no plain value, "[redaction failed]" is written.
+    `extra`: further parts of secret keys. `custom` is asked about every other value and returns
+    what is written instead; where it raises or that is no plain value, "[redaction failed]" is.
     """
 
     __slots__ = ("_extra", "custom", "labels")
 
     def __init__(self, extra: Iterable[str] = (), custom: Custom | None = None) -> None:
-        self._extra = tuple(filter(None, map(_squeezed, extra)))
+        self._extra = tuple(filter(None, (_SEPARATORS.sub("", part).lower() for part in extra)))
         self.custom = custom
         #: Key -> how JSON begins with it, and whether it is secret.
         self.labels: dict[str, tuple[str, bool]] = {}
@@ -188,7 +187,7 @@ class Redactor:
 
     def label(self, key: str) -> tuple[str, bool]:
         """`key` in JSON with its colon, and whether it is secret."""
-        label = f"{_quoted(_legible(key))}:", self._judged(key)
+        label = f'"{_escaped(key)}":', self._judged(key)
         if len(key) <= _SHORT:
             if len(self.labels) >= _KEYS:
                 self.labels.clear()
@@ -197,7 +196,7 @@ class Redactor:
 
     def _judged(self, key: str) -> bool:
         key = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), key)
-        squeezed = _squeezed(key)
+        squeezed = _SEPARATORS.sub("", key).lower()
         rest = HARMLESS.sub(" ", squeezed)
         return (
             any(part in rest for part in SECRET_PARTS)
@@ -213,38 +212,38 @@ class Redactor:
         """
         if ":" in text:
             for form in _FORMS:
-                if form.colon.search(text) and any(map(self.secret, set(form.key.findall(text)))):
-                    text = self._without(text, form)
+                if form[1].search(text) and any(map(self.secret, set(form[0].findall(text)))):
+                    text = self._without(text, *form)
         return text
 
-    def _without(self, text: str, form: _Form) -> str:
+    def _without(
+        self, text: str, key: Pattern, colon: Pattern, mark: str, rest: Pattern | None
+    ) -> str:
         kept: list[str] = []
         at = 0
-        for key in form.key.finditer(text):
-            colon = form.colon.match(text, key.end(1))
-            if colon and key.start() >= at and self.secret(key[1]):
-                kept += text[at : colon.end()], form.mark, REDACTED, form.mark
-                at = _value_end(text, colon.end(), form)
+        for found in key.finditer(text):
+            end = colon.match(text, found.end(1))
+            if end and found.start() >= at and self.secret(found[1]):
+                kept += text[at : end.end()], mark, REDACTED, mark
+                at = _value_end(text, end.end(), rest)
         kept.append(text[at:])
         return "".join(kept)
 
 
-class _Form(NamedTuple):
-    """A way in which keys are quoted in a text."""
-
-    key: re.Pattern[str]  # matches where one begins; its group is the key
-    colon: re.Pattern[str]
-    mark: str
-    rest: re.Pattern[str] | None  # escaped quotes: JSON in a string, whose rest goes with a secret
+Pattern = re.Pattern[str]
 
 
-def _forms(quote: str) -> Iterator[_Form]:
+def _forms(quote: str) -> Iterator[tuple[Pattern, Pattern, str, Pattern | None]]:
+    """How keys stand in a text: what matches one and what its colon, and its quote.
+
+    Where quotes are escaped, it is JSON in a string: the rest of that goes with a secret.
+    """
     colon = re.compile(rf"{quote}\s*:\s*")
     string = rf"[^{quote}\\]*(?:\\.[^{quote}\\]*)*"
     key = re.compile(rf"{quote}(?<!\\{quote})(?=({string}){quote}\s*:)", re.DOTALL)
-    yield _Form(key, colon, quote, None)
+    yield key, colon, quote, None
     key = re.compile(rf"\\{quote}(?=([^{quote}]*){quote}\s*:)")
-    yield _Form(key, colon, "", re.compile(string, re.DOTALL))
+    yield key, colon, "", re.compile(string, re.DOTALL)
 
 
 _FORMS: Final = (*_forms('"'), *_forms("'"))
@@ -256,19 +255,15 @@ _SEPARATORS: Final = re.compile(r"[\W_]+")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
-def _value_end(text: str, at: int, form: _Form) -> int:
-    if found := (form.rest or _PYTHON).match(text, at):
+def _value_end(text: str, at: int, rest: Pattern | None) -> int:
+    if found := (rest or _PYTHON).match(text, at):
         return found.end()
     try:
-        end = _JSON.raw_decode(text, at)[1]
+        at = _JSON.raw_decode(text, at)[1]
     except (ValueError, RecursionError):
         return len(text)
-    rest = _REST.match(text, end)
-    return rest.end() if rest else end
-
-
-def _squeezed(key: str) -> str:
-    return _SEPARATORS.sub("", key).lower()
+    found = _REST.match(text, at)
+    return found.end() if found else at
 
 
 class Rendered(NamedTuple):
@@ -291,23 +286,21 @@ def render(value: object, limit: int | None, redactor: Redactor, tool: str = "")
     room = sys.maxsize if limit is None else max(limit, 0)
     kind = type(value)
     if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
-        text, cut = _fitting(value, room, redactor, _legible)
-        return Rendered("[cut]"[:room] if text is None else text, cut)
+        return _fitting(value, room, redactor, _legible)
+    simple = _simple(value, kind, redactor.labels if custom is None else {})
+    if simple is not None and _bytes(simple) <= room:
+        return Rendered(simple, truncated=False)
     writer = _Writer(room, redactor, custom, tool)
-    if not writer.value(value):
-        return Rendered(_CUT if len(_CUT) <= room else "", truncated=True)
-    return Rendered("".join(writer.parts), writer.cut)
+    whole = writer.value(value) and not writer.cut
+    return Rendered("".join(writer.parts), not whole)
 
 
 def _opened(value: object) -> object:
     """What JSON text holds, so that a custom redactor is told its paths; else the value."""
-    if type(value) is not str or len(value) > _JSON_TEXT or value.lstrip()[:1] not in {"{", "["}:
-        return value
-    try:
-        parsed: object = json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-    return parsed
+    if type(value) is str and len(value) <= _JSON_TEXT and value.lstrip()[:1] in {"{", "["}:
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
 
 
 @contained
@@ -343,28 +336,28 @@ class _Writer:
     def value(self, value: Any, before: str = "") -> bool:
         """Write `before` and the value."""
         kind = type(value)
-        if kind is dict:
-            return self._block(before, value, self._labelled(value.items()), len(value), "{}")
-        if kind is list or kind is tuple:
-            return self._block(before, value, self._listed(value), len(value), "[]")
-        if (scalar := _scalar(value, kind)) is not None and self._put(before + scalar):
+        simple = _simple(value, kind, self._redactor.labels if self._custom is None else {})
+        if simple is not None and self._put(before + simple):
             return True
         if kind is str:
             return self._string(before, value)
-        return scalar is None and self._foreign(before, value, kind)
+        if kind is dict:
+            return self._block(before, value, value.items(), len(value), "{}")
+        if kind is list or kind is tuple:
+            return self._block(before, value, enumerate(value), len(value), "[]")
+        return simple is None and self._foreign(before, value, kind)
 
     def _foreign(self, before: str, value: Any, kind: type) -> bool:
-        if issubclass(kind, Enum):  # a combination of flags has no name
-            name = _stored(value, "_name_")
-            own = f"{type_name(kind)}.{name}" if type(name) is str else f"<{type_name(kind)}>"
-            return self._string(before, own)
+        if issubclass(kind, Enum):
+            name = _stored(value, "_name_")  # a combination of flags has none
+            return self._string(before, f"{type_name(kind)}.{name if type(name) is str else '…'}")
         if (pairs := _pairs(value, kind)) is not None:
-            return self._block(before, value, self._labelled(pairs[0]), pairs[1], "{}")
+            return self._block(before, value, *pairs, "{}")
         if issubclass(kind, str):
             return self._string(before, value)
         for listing in _LISTS:
             if issubclass(kind, listing):
-                items = self._listed(listing.__iter__(value))
+                items = enumerate(listing.__iter__(value))
                 return self._block(before, value, items, listing.__len__(value), "[]")
         for builtin, exact in _EXACT:
             if issubclass(kind, builtin):
@@ -373,7 +366,6 @@ class _Writer:
 
     def _block(self, before: str, value: object, entries: Entries, count: int, ends: str) -> bool:
         """Write a container, or as many of its entries as fit and how many are missing."""
-        note = _NOTE + len(str(count))
         if count == 0:
             return self._put(before + ends)
         if id(value) in self._open:
@@ -381,30 +373,31 @@ class _Writer:
         if len(self._open) == _DEPTH or self._containers == 0:
             self.cut = True
             return self._put(f'{before}"<deep>"')
-        if _bytes(before) + len(ends) + note > self.left:
+        self.left -= _END
+        if not self._put(before + ends[0]):
+            self.left += _END
             return False
-        self._put(before + ends[0])
-        self.left -= len(ends[1]) + note
         self._open.append(id(value))
         self._containers -= 1
-        written = self._entries(entries, count, note)
+        written = self._entries(self._labelled(entries, keyed=ends == "{}"), count)
         self._open.pop()
         if written < count:
             self.cut = True
             form = '"…":"{} more"' if ends == "{}" else '"… {} more"'
             self._put(("," if written else "") + form.format(count - written))
-        self.parts.append(ends[1])
+        self._put(ends[1])
         return True
 
-    def _entries(self, entries: Entries, count: int, note: int) -> int:
-        """Write the entries that fit, and give back the bytes kept for a note on the others."""
+    def _entries(self, entries: Labelled, count: int) -> int:
+        """Write the entries that fit, and give back what the end of the container needs."""
+        end = _END
         written = 0
         for name, label, item, secret in entries:
             if written == count:  # another thread adds more
                 break
-            if written == count - 1:
-                self.left += note
-                note = 0
+            if written == count - 1:  # without a note after it
+                self.left += end - 1
+                end = 1
             before = f",{label}" if written else label
             if self._custom is None or secret:
                 done = self.value(item, before)
@@ -413,32 +406,22 @@ class _Writer:
             if not done:
                 break
             written += 1
-        self.left += note
+        self.left += end
         return written
 
-    def _labelled(self, pairs: Iterable[tuple[Any, object]]) -> Entries:
-        """The entries of a dict, ended where another thread changes it or a key is too long."""
-        labels = self._redactor.labels
-        try:
-            for key, item in pairs:
+    def _labelled(self, entries: Entries, *, keyed: bool) -> Labelled:
+        """Entries, how JSON begins each and whether it is secret; until a key is too long."""
+        with contextlib.suppress(RuntimeError):  # another thread changes the container
+            for key, item in entries:
                 name = key if type(key) is str else _key_text(key)
                 if len(name) > self.left:
                     return
-                label, secret = labels.get(name) or self._redactor.label(name)
+                label, secret = "", False
+                if keyed:
+                    label, secret = self._redactor.labels.get(name) or self._redactor.label(name)
                 yield name, label, REDACTED if secret else item, secret
-        except RuntimeError:
-            return
-
-    def _listed(self, items: Iterable[object]) -> Entries:
-        """The entries of a list, ended where another thread changes it."""
-        try:
-            for index, item in enumerate(items):
-                yield "" if self._custom is None else str(index), "", item, False
-        except RuntimeError:
-            return
 
     def _answer(self, custom: Custom, before: str, name: str, item: object) -> bool:
-        """Write what the custom redactor says."""
         path = self._path
         self._path = (*path, name)
         answer, self._custom = _custom_redactor(custom, self._tool, self._path, item) or _FAILED
@@ -449,10 +432,8 @@ class _Writer:
     def _string(self, before: str, text: Any) -> bool:
         room = self.left - _bytes(before) - len('""')
         shown, cut = _fitting(text, room, self._redactor, _escaped)
-        if shown is None:
-            return False
         self.cut |= cut
-        return self._put(f'{before}"{shown}"')
+        return (bool(shown) or not cut) and self._put(f'{before}"{shown}"')
 
     def _put(self, text: str) -> bool:
         size = len(text) if text.isascii() else len(text.encode())
@@ -463,9 +444,11 @@ class _Writer:
         return True
 
 
-#: Name, how JSON begins with it, the value, and whether it is secret.
-Entries = Iterator[tuple[str, str, object, bool]]
+Entries = Iterable[tuple[Any, object]]
+Labelled = Iterator[tuple[str, str, object, bool]]
 _FAILED: Final = FAILED, None
+_NOT_FINITE: Final = {"nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
+_UNKNOWN: Final = "", True
 _PLAIN: Final = (str, int, float, bool, type(None), dict, list, tuple)
 _LISTS: Final[tuple[Any, ...]] = (list, tuple, set, frozenset)
 _EXACT: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (
@@ -474,20 +457,15 @@ _EXACT: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (
     (bytes, lambda value: {"bytes": bytes.__len__(value)}),
     (bytearray, lambda value: {"bytes": bytearray.__len__(value)}),
 )
-_CUT: Final = '"[cut]"'
-_NOTE: Final = len(',"…":" more"'.encode())
+#: Bytes that the end of a container may need.
+_END: Final = len(',"…":"9999999999 more"}'.encode())
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 #: What JSON escapes and how, the backslash first.
 _ESCAPES: Final = tuple((c, encode_basestring(c)[1:-1]) for c in ("\\", '"', *map(chr, range(32))))
 
 
-def _fitting(
-    text: Any, room: int, redactor: Redactor, form: Callable[[str], str]
-) -> tuple[str | None, bool]:
-    """`text` in `form` in at most `room` bytes, if need be its head behind a mark; and whether.
-
-    None where there is not even room for the mark.
-    """
+def _fitting(text: Any, room: int, redactor: Redactor, form: Callable[[str], str]) -> Rendered:
+    """`text` in `form` in `room` bytes, if need be its head behind a mark, if there is room."""
     length = len(text) if type(text) is str else str.__len__(text)
     if type(text) is not str or length > room:
         text = str.__getitem__(text, slice(0, max(room, 0)))
@@ -495,11 +473,10 @@ def _fitting(
     if length <= room:
         whole = form(head)
         if _bytes(whole) <= room:
-            return whole, False
+            return Rendered(whole, truncated=False)
     mark = f"[cut: {length} characters] "
-    if len(mark) > room:
-        return None, True
-    return mark + _head(head, room - len(mark), form), True
+    shown = mark + _head(head, room - len(mark), form) if len(mark) <= room else ""
+    return Rendered(shown, truncated=True)
 
 
 def _head(text: str, room: int, form: Callable[[str], str]) -> str:
@@ -530,16 +507,14 @@ def _legible(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _quoted(_legible(text))[1:-1]
-
-
-def _quoted(text: str) -> str:
+    """`text` as it stands between the quotes of JSON."""
+    text = _legible(text)
     if len(text) <= _SHORT:
-        return encode_basestring(text)
+        return encode_basestring(text)[1:-1]
     for letter, escape in _ESCAPES:  # several times faster on a long text
         if letter in text:
             text = text.replace(letter, escape)
-    return f'"{text}"'
+    return text
 
 
 def _scalar(value: Any, kind: type) -> str | None:
@@ -553,10 +528,23 @@ def _scalar(value: Any, kind: type) -> str | None:
     if kind is bool:
         return "true" if value else "false"
     if kind is float:
-        if math.isfinite(value):
-            return repr(value)
-        return '"NaN"' if math.isnan(value) else f'"{"-" * (value < 0)}Infinity"'
+        text = repr(value)
+        return _NOT_FINITE.get(text, text)
     return "null" if value is None else None
+
+
+def _simple(value: Any, kind: type, labels: dict[str, tuple[str, bool]]) -> str | None:
+    """The same, and small dicts of such values under known keys, as most arguments are."""
+    if kind is not dict:
+        return _scalar(value, kind)
+    text = ""
+    for key, item in [*value.items()] if len(value) <= _FEW else ((None, None),):
+        label, secret = (labels.get(key) if type(key) is str else None) or _UNKNOWN
+        scalar = None if secret else _scalar(item, type(item))
+        if scalar is None:
+            return None
+        text += f",{label}{scalar}"
+    return f"{{{text[1:]}}}"
 
 
 def _key_text(key: Any) -> str:
@@ -575,11 +563,8 @@ _FIELDS: Final = ("__pydantic_fields__", "__dataclass_fields__")
 _MISSING: Final = object()
 
 
-def _pairs(value: Any, kind: type) -> tuple[Iterable[tuple[Any, object]], int] | None:
-    """The entries of a dict of any class, a named tuple, dataclass or pydantic model.
-
-    Without the fields that are declared with `repr=False` or `exclude=True`.
-    """
+def _pairs(value: Any, kind: type) -> tuple[Entries, int] | None:
+    """The entries of a dict, named tuple, dataclass or pydantic model, but for hidden fields."""
     if issubclass(kind, dict):
         return dict.items(value), dict.__len__(value)
     for base in _BASES(kind):
@@ -606,10 +591,8 @@ def _stored(value: object, name: str) -> object:
         namespace = _NAMESPACE(base)
         slot = namespace.get(name)
         if type(slot) is MemberDescriptorType:
-            try:
+            with contextlib.suppress(AttributeError):
                 return slot.__get__(value)
-            except AttributeError:
-                return _MISSING
         place = namespace.get("__dict__")
         if type(place) is GetSetDescriptorType:
             attributes = place.__get__(value)

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +34,6 @@ class Conversation:
     ran: list[str]
     spans: list
     raw: bytes
-    said: str
 
     def tools(self, kind, name=None):
         """The spans of tool calls, in the order of their starts."""
@@ -51,26 +51,22 @@ class Conversation:
         return [(client, below[client.span_id]) for client in self.tools("CLIENT", name)]
 
 
-def converse(
-    steps, transport, folder, *, client=sys.executable, server=sys.executable, **variables
-):
-    """Let a client play `steps` with a server over "stdio" or "http", or with the low-level one.
+def converse(steps, mode, folder, *, server=sys.executable, **variables):
+    """Let a client play `steps` with the server that the server's program is in this `mode`.
 
-    `client` and `server` are interpreters, `variables` go into the environment of both.
+    `server` is the interpreter of the server, `variables` go into the environment of both.
     """
     with Receiver() as receiver:
         log = folder / "calls"
         log.touch()
         environment = environment_of(receiver, log) | variables
-        with place_of(transport, server, environment) as place:
+        with place_of(mode, server, environment) as place:
             steps = json.loads(json.dumps(steps).replace("$URL", place[0]))
-            command = traced("asker", client, CLIENT, json.dumps(steps), *place)
+            command = traced("asker", sys.executable, CLIENT, json.dumps(steps), *place)
             done = run(command, environment)
         assert done.returncode == 0, done.stderr
         answers = json.loads(done.stdout)
-        return Conversation(
-            answers, log.read_text().split(), receiver.spans(), receiver.raw, done.stderr
-        )
+        return Conversation(answers, log.read_text().split(), receiver.spans(), receiver.raw)
 
 
 def environment_of(receiver, log):
@@ -96,10 +92,9 @@ def run(command, environment, **options):
 
 
 @contextmanager
-def place_of(transport, python, environment):
+def place_of(mode, python, environment):
     """Where the client finds the server: the command that starts it, or a URL."""
-    if transport != "http":
-        mode = "stdio" if transport == "stdio" else "lowlevel"
+    if mode != "http":
         yield traced("server", python, SERVER, mode)
         return
     with socket.socket() as free:
@@ -116,7 +111,10 @@ def place_of(transport, python, environment):
             yield [f"http://127.0.0.1:{port}/mcp"]
         finally:
             process.send_signal(signal.SIGINT)  # as from a keyboard: it ends in order
-            process.wait(timeout=30)
+            late = threading.Timer(30, process.kill)
+            late.start()
+            process.wait()
+            late.cancel()
 
 
 def wait_for(port, process):

@@ -3,8 +3,10 @@
     python mcp_server.py stdio
     python mcp_server.py http PORT
     python mcp_server.py lowlevel
+    python mcp_server.py silent
 
-Each execution of a tool appends the tool's name to the file that MCP_SERVER_CALLS names.
+The last two speak stdio as well, "silent" without the telemetry of the SDK itself (2.x). Each
+execution of a tool appends the tool's name to the file that MCP_SERVER_CALLS names.
 """
 
 from __future__ import annotations
@@ -160,15 +162,21 @@ async def _call_1(request: CallToolRequest) -> ServerResult:
     return ServerResult(await answer(request.params.name, request.params.arguments or {}))
 
 
-async def serve_low_level() -> None:
+def silent() -> Server:
     server = low_level()
+    if VERSION == 2:
+        server.middleware.clear()
+    return server
+
+
+async def serve(server: Server) -> None:
     async with stdio_server() as (incoming, outgoing):
         await server.run(incoming, outgoing, server.create_initialization_options())
 
 
 def main(mode: str, *port: str) -> None:
-    if mode == "lowlevel":
-        anyio.run(serve_low_level)
+    if mode in ("lowlevel", "silent"):
+        anyio.run(serve, low_level() if mode == "lowlevel" else silent())
     elif mode == "stdio":
         high_level().run("stdio")
     elif VERSION == 2:

@@ -5,7 +5,7 @@ Source of the marks: the vendors' own spans, measured (docs/statistics.md).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
@@ -51,9 +51,10 @@ _WORDS: Final[dict[str, Word]] = {
 }
 
 
-def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     """The attributes as one plain dict: their own mapping looks up ten times slower."""
-    return cast("Any", span.attributes).copy()  # type: ignore[no-any-return]  # a proxy of a dict
+    attributes: Any = span.attributes
+    return attributes.copy()  # type: ignore[no-any-return]  # a proxy of a dict
 
 
 def read_span(span: ReadableSpan, known: Mapping[str, Any]) -> tuple[ToolCall, Outcome, int] | None:

@@ -171,24 +171,31 @@ class Sketch:
         """
         if not 0 <= q <= 1:
             raise ValueError(f"a quantile lies between 0 and 1, not at {q!r}")
-        left = math.ceil(q * self.count - _ROUNDING) - self.zeros
-        if not self.count:
+        if not (count := self.count):
             return math.nan
-        if left <= 0:
+        rank = max(math.ceil(q * count - _ROUNDING), 1)
+        if rank == 1 or rank <= self.zeros:
             return float(self.min)
+        if rank == count:
+            return float(self.max)
         cells = self._cells()
         reached = zip(cells, accumulate(cells.values()), strict=True)
-        index = next(index for index, number in reached if number >= left)
+        index = next(index for index, number in reached if number >= rank - self.zeros)
         low, high = self._bound(index), self._bound(index + 1)
         return min(max(2 * low * high / (low + high), self.min), self.max)
 
     def merge(self, other: Sketch) -> None:
         """Count everything that `other` holds here too."""
-        lowered = max(self._lowered, other._lowered)
-        cells = _coarser(self._cells(), lowered - self._lowered)
-        for index, number in _coarser(other._cells(), lowered - other._lowered).items():
-            cells[index] = cells.get(index, 0) + number
-        self._fill(cells, lowered)
+        if self._counts:
+            lowered = max(self._lowered, other._lowered)
+            cells = _coarser(self._cells(), lowered - self._lowered)
+            for index, number in _coarser(other._cells(), lowered - other._lowered).items():
+                cells[index] = cells.get(index, 0) + number
+            self._fill(cells, lowered)
+        else:
+            self._counts = other._counts[:]
+            self._first, self._lowered = other._first, other._lowered
+            self._floor, self._ceiling = other._floor, other._ceiling
         self._least = min(self._least, other._least)
         self.max = max(self.max, other.max)
         self.total += other.total
@@ -219,9 +226,7 @@ class Sketch:
     def copy(self) -> Sketch:
         """An independent sketch with the same contents."""
         twin = Sketch()
-        twin._counts = self._counts[:]
-        twin._first, twin._lowered, twin._least = self._first, self._lowered, self._least
-        twin.max, twin.total, twin.zeros = self.max, self.total, self.zeros
+        twin.merge(self)
         return twin
 
     def buckets(self, limit: int = POINT_BUCKETS) -> tuple[int, int, list[int]]:
@@ -257,6 +262,8 @@ class Sketch:
         """
         sketch = cls()
         lowered = SCALE - int(data["scale"])
+        if _ORIGIN % (1 << lowered):
+            raise ValueError(f"no sketch has the scale {data['scale']!r}")
         first = int(data["offset"]) + (_ORIGIN >> lowered)
         cells = {first + i: int(n) for i, n in enumerate(data["counts"]) if n}
         sketch._fill(cells, lowered)

@@ -93,8 +93,9 @@ class Tally:
             if durations:
                 plain = len(durations) - self.told
                 self.told = 0
-                self.outcomes["ok"] += plain
-                self.first_attempts += plain
+                if plain:
+                    self.outcomes["ok"] += plain
+                    self.first_attempts += plain
                 self.sketch.extend(durations)
             self._measure(sizes)
         finally:

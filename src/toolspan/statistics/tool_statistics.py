@@ -110,11 +110,12 @@ class ToolStatistics(SpanProcessor):
     @contained
     def on_end(self, span: ReadableSpan) -> None:
         """Count the tool span of somebody else, of a call that passed no hook."""
-        if not self.enabled:
-            return
-        known = foreign.attributes_of(span)
-        if foreign.MARKS.isdisjoint(known):
-            return
+        if self.enabled:
+            known = foreign.attributes_of(span)
+            if not foreign.MARKS.isdisjoint(known):
+                self._count(span, known)
+
+    def _count(self, span: ReadableSpan, known: Mapping[str, Any]) -> None:
         context = span.get_span_context()
         if context is not None and context.span_id in self._inner:
             self._inner.discard(context.span_id)

@@ -19,11 +19,13 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import toolspan
 from programs import langchain_program as program
 from programs.langchain_program import HELLO, RAN, agent, asks, remembering, thread
+from toolspan.settings import Settings
 from trees import compare_with_golden
 
 #: The outcomes of a call whose tool never ran.
@@ -510,6 +512,8 @@ def test_an_interrupt_inside_an_agent_that_is_a_tool_interrupts_both(traced):
     resumed(outer, "both-interrupted", "because")
     tell(traced, "interrupted", "interrupted", "ok", "ok")
     compare_with_golden("langchain_interrupted_sub_agent", traced.tree())
+    before, after = [span for span in traced.spans if span.parent is None]
+    assert [link.context for link in after.links] == [before.context]
 
 
 DECISIONS = {
@@ -550,6 +554,40 @@ def test_the_same_call_id_in_another_conversation_is_another_call(traced):
     tell(traced, "ok", "ok")
     assert not [span for span in traced.spans if span.links]
     assert not [span for span in traced.tools if "toolspan.attempt" in span.attributes]
+
+
+# -- content off ---------------------------------------------------------------------------------
+
+CANARY = "canary-9b2e"
+
+
+@pytest.mark.parametrize("capture", [False, True], ids=["content off", "content on"])
+def test_no_text_of_a_conversation_leaves_while_content_is_off(trace_with, capture):
+    traced = trace_with(settings=Settings(capture=capture))
+    complaining = program.complain.model_copy(update={"handle_tool_error": True})
+    tools = [program.echo, complaining, program.ask, program.boom, program.add]
+    review = HumanInTheLoopMiddleware({"add": True})
+    talk = remembering(
+        asks(("echo", {"value": {CANARY: [CANARY]}}, "call-1")),
+        asks(("complain", {"reason": CANARY}, "call-2")),
+        asks(("delete", {"what": CANARY}, "call-3")),
+        asks(("echo", {"values": CANARY}, "call-4")),
+        asks(("add", {"a": CANARY, "b": 1}, "call-5")),
+        asks(("ask", {"question": CANARY}, "call-6")),
+        asks(("boom", {"reason": CANARY}, "call-7")),
+        tools=tools,
+        middleware=[review],
+    )
+    no = {"decisions": [{"type": "reject", "message": CANARY}]}
+    with pytest.raises(ValueError, match=CANARY):
+        resumed(talk, f"secret-{capture}", no, CANARY)
+    tell(
+        traced,
+        *("ok", "tool_error", "unknown_tool", "invalid_arguments", "denied", "interrupted", "ok"),
+        "error",
+    )
+    exported = encode_spans(traced.spans).SerializeToString()
+    assert (CANARY.encode() in exported) is capture
 
 
 # -- beside the doors for hand-written code ------------------------------------------------------

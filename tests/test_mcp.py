@@ -95,12 +95,12 @@ def talk(*steps, mode="auto", server=mcp_server.high_level):
 low = partial(talk, server=mcp_server.low_level)
 
 
-def serving(function, name=None):
+def serving(function):
     """A server with one tool."""
 
     def server():
         high = mcp_server.FastMCP("one tool")
-        high.tool(name=name)(function)
+        high.tool()(function)
         return high
 
     return server
@@ -482,8 +482,9 @@ def test_the_clients_own_span_is_muted_and_the_servers_adopted(both, mode):
 
 
 @two
-def test_where_only_we_have_a_provider_the_servers_span_is_ours(trace_with, mode):
-    traced = trace_with()  # the SDK's own tracer has none
+def test_where_only_we_have_a_provider_the_servers_span_is_ours(trace_with, monkeypatch, mode):
+    monkeypatch.setattr("mcp.shared._otel._tracer", trace.NoOpTracer())  # as without a global one
+    traced = trace_with()
     talk(ADD, mode=mode)
     assert [span.instrumentation_scope.name for span in sides(traced)] == ["toolspan", "toolspan"]
 

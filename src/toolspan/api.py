@@ -41,7 +41,14 @@ _LONG: Final = 1e11  # seconds: some 3,000 years
 
 
 @overload
-def tool(function: F, /) -> F: ...
+def tool(
+    function: F,
+    /,
+    *,
+    name: str | None = None,
+    agent: str | None = None,
+    capture: bool | None = None,
+) -> F: ...
 @overload
 def tool(
     *, name: str | None = None, agent: str | None = None, capture: bool | None = None
@@ -58,6 +65,16 @@ def tool(
 
     For sync, async, generator and async-generator functions, methods, classmethods,
     staticmethods, partials and callable objects. `capture` overrides the content switch.
+
+    >>> from toolspan.testing import recorded_tools
+    >>> @tool(name="add_up")
+    ... def add(a: int, b: int) -> int:
+    ...     return a + b
+    >>> with recorded_tools() as calls:
+    ...     add(1, b=2)
+    3
+    >>> calls[0].name, calls[0].arguments
+    ('add_up', {'a': 1, 'b': 2})
     """
     if function is None:
         return functools.partial(tool, name=name, agent=agent, capture=capture)
@@ -199,14 +216,22 @@ def call(
 ) -> TracedCall:
     """One tool call around a block of code, whose `result` the block sets.
 
-    Also `async with`. `wait`: seconds that the call waited before its tool ran.
+    Also `async with`; settable too: `outcome`, `cached`, `attempts` (tries inside this one span).
+    `wait`: seconds that the call waited before its tool ran.
+
+    >>> from toolspan.testing import recorded_tools
+    >>> with recorded_tools() as calls:
+    ...     with call("search", {"query": "emma"}) as search:
+    ...         search.result = ["Emma"]
+    >>> calls[0].outcome, calls[0].result
+    ('ok', ['Emma'])
     """
     if wait is not None and not _are_seconds(wait):
         say_once("wait", "call(wait=...) takes a number of seconds; another value is left out")
         wait = None
     return TracedCall(
         ToolCall(
-            name=clean(name),
+            name=clean(name) or "unnamed",
             arguments=arguments,
             description=description,
             id=_text(id),
@@ -247,9 +272,15 @@ def record(
     """Record a call that is already over.
 
     `started`: an aware datetime or seconds since 1970; `duration`: seconds.
+
+    >>> from toolspan.testing import recorded_tools
+    >>> with recorded_tools() as calls:
+    ...     record("search", started=1_700_000_000, duration=2.5, outcome="timeout")
+    >>> calls[0].outcome, calls[0].duration
+    ('timeout', 2.5)
     """
     call = ToolCall(
-        name=clean(name),
+        name=clean(name) or "unnamed",
         arguments=arguments,
         description=description,
         id=_text(id),
@@ -353,7 +384,15 @@ def run(
 ) -> TracedRun:
     """One run of an agent, one trace: its facts stand on every tool span below it.
 
-    Opens one INTERNAL span, unless an agent's or a workflow's span is current already.
+    Opens one INTERNAL span, unless an agent's or a workflow's span is current already; a run
+    inside a run adds to what it inherits. Also `async with`. `attributes`: at most 25.
+
+    >>> from toolspan.testing import recorded_tools
+    >>> with recorded_tools() as calls:
+    ...     with run("nightly report", agent="clerk", attributes={"phase": "Build"}):
+    ...         record("search", started=1_700_000_000, duration=2.5)
+    >>> calls[0].agent
+    'clerk'
     """
     return TracedRun(
         RunFacts(
@@ -376,7 +415,14 @@ def _run_begun(facts: RunFacts) -> Any:
 
 
 class untraced:  # noqa: N801  # it reads as a statement: with untraced():
-    """`with untraced():` tool calls inside give no span and are not counted."""
+    """`with untraced():` tool calls inside give no span and are not counted.
+
+    >>> from toolspan.testing import recorded_tools
+    >>> with recorded_tools() as calls, untraced():
+    ...     record("search", started=1_700_000_000, duration=2.5)
+    >>> calls
+    []
+    """
 
     def __init__(self) -> None:
         self._lives: list[Life] = []

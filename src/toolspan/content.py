@@ -42,6 +42,8 @@ FAILED: Final = "[redaction failed]"
 
 #: Called with path, value and the tool's name; returns what is written instead.
 Custom = Callable[[tuple[str, ...], object, str], object]
+#: Key -> how JSON begins with it, and whether it is secret.
+Labels = dict[str, tuple[str, bool]]
 
 _MANY: Final = 1_000  # items whose size is counted; values that one fingerprint covers
 _LEVELS: Final = 20  # of nesting that one fingerprint covers
@@ -51,7 +53,7 @@ _DEPTH: Final = 50  # levels of nesting that are rendered
 _CONTAINERS: Final = 1_000_000  # rendered where there is no limit: shared ones multiply
 _JSON_TEXT: Final = 1 << 20  # characters that are parsed for a custom redactor
 _SHORT: Final = 100  # characters of a text that is rendered in one step
-_FEW: Final = 16  # entries of a dict that is
+_FEW: Final = 16  # entries of a list or dict that is
 _KEYS: Final = 1_024  # of at most `_SHORT` characters, that a redactor remembers
 
 
@@ -75,16 +77,16 @@ def size_of(value: object) -> int | None:
             kind = type(item)
             if kind is int:
                 continue
-            text = _block_text(item) if kind is dict and items is value else item
-            kind = type(text)
             if kind is str or kind is bytes or kind is bytearray:
-                total = len(text) if total is None else total + len(text)
+                total = (total or 0) + len(item)
+            elif kind is dict and items is value and type(text := _block_text(item)) is str:
+                total = (total or 0) + len(text)
     except RuntimeError:  # another thread changes it
         pass
     return total
 
 
-def _block_text(block: dict[object, object]) -> Any:
+def _block_text(block: dict[object, object]) -> object:
     pairs = islice(block.items(), _MANY)
     return next((text for key, text in pairs if type(key) is str and key == "text"), None)
 
@@ -124,11 +126,7 @@ def _keyed(key: bytes) -> Callable[[], blake2b]:
 
 
 def _canonical(value: Any, left: list[int], levels: int) -> Any:
-    """A copy in exact types, which marshal writes alike for equal arguments.
-
-    Raises:
-        _OpaqueError: `value` holds something else, or too much.
-    """
+    """A copy in exact types, which marshal writes alike for equal arguments; or _OpaqueError."""
     kind = type(value)
     if kind is dict:
         return _canonical_dict(value, left, levels)
@@ -178,8 +176,7 @@ class Redactor:
     def __init__(self, extra: Iterable[str] = (), custom: Custom | None = None) -> None:
         self._extra = tuple(filter(None, (_SEPARATORS.sub("", part).lower() for part in extra)))
         self.custom = custom
-        #: Key -> how JSON begins with it, and whether it is secret.
-        self.labels: dict[str, tuple[str, bool]] = {}
+        self.labels: Labels = {}
 
     def secret(self, key: str) -> bool:
         """Whether the value under `key`, an exact str, is secret."""
@@ -213,12 +210,11 @@ class Redactor:
         if ":" in text:
             for form in _FORMS:
                 if form[1].search(text) and any(map(self.secret, set(form[0].findall(text)))):
-                    text = self._without(text, *form)
+                    text = self._without(text, form)
         return text
 
-    def _without(
-        self, text: str, key: Pattern, colon: Pattern, mark: str, rest: Pattern | None
-    ) -> str:
+    def _without(self, text: str, form: Form) -> str:
+        key, colon, mark, rest = form
         kept: list[str] = []
         at = 0
         for found in key.finditer(text):
@@ -231,13 +227,11 @@ class Redactor:
 
 
 Pattern = re.Pattern[str]
+Form = tuple[Pattern, Pattern, str, Pattern | None]
 
 
-def _forms(quote: str) -> Iterator[tuple[Pattern, Pattern, str, Pattern | None]]:
-    """How keys stand in a text: what matches one and what its colon, and its quote.
-
-    Where quotes are escaped, it is JSON in a string: the rest of that goes with a secret.
-    """
+def _forms(quote: str) -> Iterator[Form]:
+    """How a text quotes keys. Escaped: JSON in a string, the rest of which goes with a secret."""
     colon = re.compile(rf"{quote}\s*:\s*")
     string = rf"[^{quote}\\]*(?:\\.[^{quote}\\]*)*"
     key = re.compile(rf"{quote}(?<!\\{quote})(?=({string}){quote}\s*:)", re.DOTALL)
@@ -262,8 +256,7 @@ def _value_end(text: str, at: int, rest: Pattern | None) -> int:
         at = _JSON.raw_decode(text, at)[1]
     except (ValueError, RecursionError):
         return len(text)
-    found = _REST.match(text, at)
-    return found.end() if found else at
+    return _REST.match(text, at).end()  # type: ignore[union-attr]  # it matches anywhere
 
 
 class Rendered(NamedTuple):
@@ -287,7 +280,7 @@ def render(value: object, limit: int | None, redactor: Redactor, tool: str = "")
     kind = type(value)
     if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
         return _fitting(value, room, redactor, _legible)
-    simple = _simple(value, kind, redactor.labels if custom is None else {})
+    simple = _simple(value, kind, redactor.labels if custom is None else None)
     if simple is not None and _bytes(simple) <= room:
         return Rendered(simple, truncated=False)
     writer = _Writer(room, redactor, custom, tool)
@@ -336,10 +329,10 @@ class _Writer:
     def value(self, value: Any, before: str = "") -> bool:
         """Write `before` and the value."""
         kind = type(value)
-        simple = _simple(value, kind, self._redactor.labels if self._custom is None else {})
+        simple = _simple(value, kind, self._redactor.labels if self._custom is None else None)
         if simple is not None and self._put(before + simple):
             return True
-        if kind is str:
+        if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
             return self._string(before, value)
         if kind is dict:
             return self._block(before, value, value.items(), len(value), "{}")
@@ -353,16 +346,17 @@ class _Writer:
             return self._string(before, f"{type_name(kind)}.{name if type(name) is str else '…'}")
         if (pairs := _pairs(value, kind)) is not None:
             return self._block(before, value, *pairs, "{}")
-        if issubclass(kind, str):
-            return self._string(before, value)
         for listing in _LISTS:
             if issubclass(kind, listing):
                 items = enumerate(listing.__iter__(value))
                 return self._block(before, value, items, listing.__len__(value), "[]")
-        for builtin, exact in _EXACT:
-            if issubclass(kind, builtin):
-                return self.value(exact(value), before)
-        return self._string(before, f"<{type_name(kind)}>")
+        for number in _NUMBERS:
+            if issubclass(kind, number):
+                return self.value(number.__pos__(value), before)
+        size = next((some.__len__(value) for some in _BYTES if issubclass(kind, some)), None)
+        if size is None:
+            return self._string(before, f"<{type_name(kind)}>")
+        return self._put(f'{before}{{"bytes":{size}}}')
 
     def _block(self, before: str, value: object, entries: Entries, count: int, ends: str) -> bool:
         """Write a container, or as many of its entries as fit and how many are missing."""
@@ -399,10 +393,12 @@ class _Writer:
                 self.left += end - 1
                 end = 1
             before = f",{label}" if written else label
-            if self._custom is None or secret:
-                done = self.value(item, before)
-            else:
+            if self._custom is not None and not secret:
                 done = self._answer(self._custom, before, name, item)
+            else:
+                scalar = _scalar(item, type(item))
+                done = scalar is not None and self._put(before + scalar)
+                done = done or self.value(item, before)
             if not done:
                 break
             written += 1
@@ -413,12 +409,13 @@ class _Writer:
         """Entries, how JSON begins each and whether it is secret; until a key is too long."""
         with contextlib.suppress(RuntimeError):  # another thread changes the container
             for key, item in entries:
+                if not keyed:
+                    yield "" if self._custom is None else str(key), "", item, False
+                    continue
                 name = key if type(key) is str else _key_text(key)
                 if len(name) > self.left:
                     return
-                label, secret = "", False
-                if keyed:
-                    label, secret = self._redactor.labels.get(name) or self._redactor.label(name)
+                label, secret = self._redactor.labels.get(name) or self._redactor.label(name)
                 yield name, label, REDACTED if secret else item, secret
 
     def _answer(self, custom: Custom, before: str, name: str, item: object) -> bool:
@@ -441,6 +438,8 @@ class _Writer:
             return False
         self.left -= size
         self.parts.append(text)
+        if len(self.parts) == _MANY:  # many small strings take more than one large
+            self.parts = ["".join(self.parts)]
         return True
 
 
@@ -448,15 +447,10 @@ Entries = Iterable[tuple[Any, object]]
 Labelled = Iterator[tuple[str, str, object, bool]]
 _FAILED: Final = FAILED, None
 _NOT_FINITE: Final = {"nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
-_UNKNOWN: Final = "", True
 _PLAIN: Final = (str, int, float, bool, type(None), dict, list, tuple)
 _LISTS: Final[tuple[Any, ...]] = (list, tuple, set, frozenset)
-_EXACT: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (
-    (int, int.__pos__),
-    (float, float.__pos__),
-    (bytes, lambda value: {"bytes": bytes.__len__(value)}),
-    (bytearray, lambda value: {"bytes": bytearray.__len__(value)}),
-)
+_BYTES: Final[tuple[Any, ...]] = (bytes, bytearray)
+_NUMBERS: Final[tuple[Any, ...]] = (int, float)
 #: Bytes that the end of a container may need.
 _END: Final = len(',"…":"9999999999 more"}'.encode())
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -533,13 +527,18 @@ def _scalar(value: Any, kind: type) -> str | None:
     return "null" if value is None else None
 
 
-def _simple(value: Any, kind: type, labels: dict[str, tuple[str, bool]]) -> str | None:
-    """The same, and small dicts of such values under known keys, as most arguments are."""
-    if kind is not dict:
+def _simple(value: Any, kind: type, labels: Labels | None) -> str | None:
+    """The same, and short lists and dicts of such values, as most arguments are."""
+    if labels is None or (kind is not dict and kind is not list):
         return _scalar(value, kind)
+    if len(value) > _FEW:
+        return None
+    if kind is list:
+        texts: list[Any] = [_scalar(item, type(item)) for item in [*value]]
+        return None if None in texts else f"[{','.join(texts)}]"
     text = ""
-    for key, item in [*value.items()] if len(value) <= _FEW else ((None, None),):
-        label, secret = (labels.get(key) if type(key) is str else None) or _UNKNOWN
+    for key, item in [*value.items()]:
+        label, secret = (labels.get(key) if type(key) is str else None) or ("", True)
         scalar = None if secret else _scalar(item, type(item))
         if scalar is None:
             return None

@@ -46,9 +46,15 @@ def dispatch(tools: Mapping[str, Callable[..., Any]], call: Any) -> Any:
     `call`: an OpenAI, Anthropic or plain tool call, as an object, a dict or JSON text. A name
     that `tools` does not have, and arguments that cannot be read or do not fit, run nothing:
     they give their span and a `CallError`. What the tool raises is raised here.
+
+    >>> tools = {"add": lambda a, b: a + b}
+    >>> dispatch(tools, {"name": "add", "arguments": '{"a": 1, "b": 2}'})
+    3
+    >>> print(dispatch(tools, {"name": "subtract", "arguments": "{}"}))
+    there is no tool 'subtract'; known: add
     """
     name, given, id_ = _parts(call)
-    if type(name) is not str:
+    if type(name) is not str or not name:
         message = f"the call names no tool; {_known(tools)}"
         return _refuse("unnamed", given, id_, "unknown_tool", message)
     function = tools.get(name)

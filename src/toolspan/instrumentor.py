@@ -161,6 +161,11 @@ def instrument(
 
     Raises:
         FrameworkNotFoundError: a framework named here is not installed.
+
+    >>> import toolspan
+    >>> instrument()
+    >>> toolspan.status().active
+    True
     """
     _check(names)
     start_contained(names, tracer_provider, meter_provider, settings)
@@ -193,12 +198,25 @@ def start_contained(
 
 @contained
 def uninstrument() -> None:
-    """Take out exactly our layers, also below somebody's later patch; then nothing is traced."""
+    """Take out exactly our layers, also below somebody's later patch; then nothing is traced.
+
+    >>> import toolspan
+    >>> uninstrument()
+    >>> toolspan.status().active
+    False
+    """
     INSTALLATION.stop()
 
 
 def stats() -> ToolStatistics:
-    """The statistics of this process: exact counts for each tool, quantiles within 0.55 %."""
+    """The statistics of this process: exact counts for each tool, quantiles within 0.55 %.
+
+    >>> import toolspan
+    >>> toolspan.instrument()
+    >>> toolspan.record("weigh", started=1_700_000_000, duration=2.5)
+    >>> stats()["weigh"].calls
+    1
+    """
     return INSTALLATION.statistics
 
 

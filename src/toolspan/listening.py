@@ -125,6 +125,13 @@ def on_call(
 
     They run in a thread of their own: what they raise is contained, and what they take delays
     no call. One that falls 10,000 behind misses calls, and `dropped` says how many.
+
+    >>> import toolspan
+    >>> toolspan.instrument()
+    >>> with on_call(finished=lambda call, outcome, seconds: print(call.name, outcome.word)) as on:
+    ...     toolspan.record("search", started=1_700_000_000, duration=2.5)
+    ...     heard = on.wait()
+    search ok
     """
     subscription = Subscription(started, finished)
     TRACING.listeners = (*TRACING.listeners, subscription)

@@ -30,6 +30,14 @@ SCOPES: Final = (
     "logfire.",
     "mcp-python-sdk",
 )
+#: Those who make their span current themselves, be it after our layers.
+_CURRENT: Final = ("opentelemetry.instrumentation.genai.", "opentelemetry.util.genai.")
+#: Those who hear of an end by callbacks: LangChain tells them of no cancellation.
+_TOLD: Final = (
+    "openinference.instrumentation.langchain",
+    "openlit.instrumentation.langchain",
+    "opentelemetry.instrumentation.langchain",
+)
 #: The neighbours whose spans have been seen in this process: without any, nobody is looked for.
 SEEN: Final[set[str]] = set()
 _RUNS: Final = frozenset({semconv.INVOKE_AGENT, semconv.INVOKE_WORKFLOW})
@@ -91,6 +99,16 @@ def scope_of(span: Span | ReadableSpan) -> str:
     """The instrumentation scope's name of an SDK span, else nothing."""
     scope: Any = getattr(span, "instrumentation_scope", None)
     return scope.name if scope is not None else ""
+
+
+def makes_current(span: Span) -> bool:
+    """Whether a span's owner makes it current: if we did so too, that would outlast the call."""
+    return scope_of(span).startswith(_CURRENT)
+
+
+def never_ends(span: Span) -> bool:
+    """Whether its call is over, and the span's owner has heard of no end."""
+    return scope_of(span).startswith(_TOLD) and span.is_recording()
 
 
 def is_tool_span_of(span: Span, tool: str) -> bool:

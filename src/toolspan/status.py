@@ -54,7 +54,13 @@ class Status:
 
 
 def status() -> Status:
-    """What is hooked in this process, and what came of it; silent about what is not installed."""
+    """What is hooked in this process, and what came of it; silent about what is not installed.
+
+    >>> import toolspan
+    >>> toolspan.uninstrument()
+    >>> print(status())  # doctest: +ELLIPSIS
+    toolspan is off, OpenTelemetry ...
+    """
     drain()
     provider = TRACING.provider or trace.get_tracer_provider()
     return Status(

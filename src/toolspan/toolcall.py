@@ -39,6 +39,11 @@ def type_name(named: type) -> str:
     return name if module == "builtins" or type(module) is not str else f"{module}.{name}"
 
 
+def is_a(value: object, name: str) -> bool:
+    """Whether a class of that name is among the value's: asked of the types, never of the value."""
+    return any(_NAME(kind) == name for kind in _BASES(type(value)))
+
+
 def clean(text: object, limit: int = NAME_LIMIT) -> str:
     """Text that is safe in a name: no control characters, no lone surrogates, cut at `limit`."""
     if type(text) is not str:
@@ -50,6 +55,8 @@ def clean(text: object, limit: int = NAME_LIMIT) -> str:
 
 
 _MODULE: Final[Callable[[type], object]] = type.__dict__["__module__"].__get__
+_NAME: Final[Callable[[type], str]] = type.__dict__["__name__"].__get__
+_BASES: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
 _QUALNAME: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get__
 
 

@@ -6,13 +6,10 @@ is decided there whose span it is. A handled error leaves `run` as an ordinary m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from toolspan.hooks import Adapter, Hook, Invocation, Refusal, Run, RunFacts, Witness
-from toolspan.toolcall import Outcome, ToolCall
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from toolspan.toolcall import Outcome, ToolCall, is_a
 
 CALLBACKS = "langchain_core.callbacks.manager"
 REVIEW = "langchain.agents.middleware.human_in_the_loop"
@@ -46,7 +43,7 @@ def _conversation(config: Any) -> str | None:
 
 def outcome(value: Any) -> Outcome:
     """A ToolMessage carries the result as content, and a handled error as its status."""
-    if not _is_a(value, "ToolMessage"):
+    if not is_a(value, "ToolMessage"):
         return Outcome(value)
     if value.status == "error":
         return Outcome(value.content, error="tool_error", message=_text(value.content))
@@ -55,9 +52,9 @@ def outcome(value: Any) -> Outcome:
 
 def raised(error: BaseException) -> Outcome | None:
     """Tell the graph's control flow from failures."""
-    if _is_a(error, "ParentCommand"):
+    if is_a(error, "ParentCommand"):
         return Outcome()
-    return Outcome(error="interrupted") if _is_a(error, "GraphBubbleUp") else None
+    return Outcome(error="interrupted") if is_a(error, "GraphBubbleUp") else None
 
 
 def refused_arguments(_invocation: Invocation, error: Any) -> Outcome:
@@ -109,31 +106,17 @@ def read_run(invocation: Invocation) -> RunFacts:
         name=graph.name,
         agent=metadata.get("lc_agent_name"),
         conversation=_conversation(config),
-        resumes=_is_a(given, "Command") and given.resume is not None,
+        resumes=is_a(given, "Command") and given.resume is not None,
     )
-
-
-def _is_a(value: Any, name: str) -> bool:
-    return any(_NAME(kind) == name for kind in _BASES(type(value)))
-
-
-# A class's own answers, whatever its metaclass would say: a tool may return anything.
-_BASES: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
-_NAME: Final[Callable[[type], str]] = type.__dict__["__name__"].__get__
 
 
 def _text(content: Any) -> str | None:
     return content if type(content) is str else None
 
 
-TOOL_STARTS = (
-    f"{CALLBACKS}:CallbackManager.on_tool_start",
-    f"{CALLBACKS}:AsyncCallbackManager.on_tool_start",
-)
-RUN_STARTS = (
-    f"{CALLBACKS}:CallbackManager.on_chain_start",
-    f"{CALLBACKS}:AsyncCallbackManager.on_chain_start",
-)
+MANAGERS = (f"{CALLBACKS}:CallbackManager", f"{CALLBACKS}:AsyncCallbackManager")
+TOOL_STARTS = tuple(f"{manager}.on_tool_start" for manager in MANAGERS)
+RUN_STARTS = tuple(f"{manager}.on_chain_start" for manager in MANAGERS)
 TOOLS = "langchain_core.tools.base"
 ENDS = ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
 

@@ -10,6 +10,7 @@ from opentelemetry import context as otel
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Link
 
+from toolspan import semconv
 from toolspan.containment import contained
 from toolspan.content import size_of
 from toolspan.hooks import options_of, words_of
@@ -27,7 +28,7 @@ from toolspan.lifecycle.tracing import (
     wanted_context,
 )
 from toolspan.lifecycle.words import outcome_of_error
-from toolspan.neighbours import SEEN, is_tool_span_of, scope_of
+from toolspan.neighbours import SEEN, is_tool_span_of, never_ends, scope_of
 from toolspan.spans import adopt_span, error_type, open_span, write_end
 from toolspan.toolcall import Outcome
 
@@ -110,6 +111,8 @@ class LiveCall(Life):
         self.span = span
         self.call.owner = scope_of(span)
         adopt_span(span, self.call, TRACING.settings)
+        # Every end is told before the owner ends the span, but one: nobody tells a cancellation.
+        span.set_attribute(semconv.OUTCOME, "cancelled")
         for link in self._links:
             span.add_link(link.context)
 
@@ -209,7 +212,7 @@ class LiveCall(Life):
             if span is not None:
                 write_end(span, self.call, outcome, TRACING.settings)
         finally:
-            if span is not None and self.call.owner is None:
+            if span is not None and (self.call.owner is None or never_ends(span)):
                 span.end(self.call.started + duration)
             for listener in self._listeners:
                 listener.finished(self.call, outcome, duration)
@@ -294,7 +297,8 @@ def _merge(outcome: Outcome, told: Outcome) -> None:
         return
     if outcome.exception is None or outcome.exception is told.exception:
         outcome.error = told.error
-        outcome.exception = outcome.exception or told.exception
+        if outcome.exception is None:
+            outcome.exception = told.exception
         outcome.type = outcome.type or told.type
         outcome.message = outcome.message or told.message
 

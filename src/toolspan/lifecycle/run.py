@@ -19,7 +19,7 @@ from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.memory import Memory
 from toolspan.lifecycle.tracing import RUN, SPAN, TRACING, UNDECIDED, drain
 from toolspan.lifecycle.words import outcome_of_error
-from toolspan.neighbours import is_run_span
+from toolspan.neighbours import is_run_span, makes_current
 from toolspan.spans import error_type
 from toolspan.toolcall import Outcome, clean
 
@@ -57,7 +57,7 @@ _LAST: Memory[str, SpanContext] = Memory(1_024)
 class Scope:
     """What a run tells the calls below it; a run inside a run adds to it."""
 
-    __slots__ = ("agent", "attributes", "conversation")
+    __slots__ = ("agent", "attributes", "conversation", "nested")
 
     def __init__(self, facts: RunFacts, outer: Scope | None) -> None:
         inherited = outer.attributes if outer is not None else {}
@@ -65,6 +65,8 @@ class Scope:
         self.conversation: str | None = facts.conversation or (
             outer.conversation if outer else None
         )
+        #: A run around this one has the same conversation: that one is taken up, if any.
+        self.nested = outer is not None and outer.conversation == self.conversation
         attributes = {**inherited, **(facts.attributes or {})}
         if len(attributes) > _MOST:
             say_once("most", "run(attributes=...): of more than %d, the first are taken", _MOST)
@@ -127,12 +129,15 @@ class LiveRun(Life):
         self.word = word
 
     def decide(self) -> None:
-        """Open the run's span, unless a neighbour's began inside."""
+        """Open the run's span, unless a neighbour's began inside: then the calls are below that."""
         if not self.undecided:
             return
         self.undecided = False
+        current = otel.get_current()
         if not self.noticed:
-            self.open(otel.get_current())
+            self.open(current)
+        elif current.get(SPAN) not in self.noticed and not makes_current(self.noticed[0]):
+            self.enter(otel.Context({**current, SPAN: self.noticed[0]}))
 
     def open(self, context: Context) -> None:
         """Start the run's span and make it current."""
@@ -147,7 +152,7 @@ class LiveRun(Life):
             self._links(),
             time.time_ns(),
         )
-        if self._facts.conversation is not None:
+        if self._facts.conversation is not None and not self._scope.nested:
             _LAST.put(self._facts.conversation, self.span.get_span_context())
         self.enter(otel.Context({**context, SPAN: self.span}))
 

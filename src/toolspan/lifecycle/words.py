@@ -19,7 +19,8 @@ def outcome_of_error(
     if outcome is None:
         word = "cancelled" if _is_cancellation(type(error)) else "error"
         outcome = Outcome(error=word)  # type: ignore[arg-type]  # one of two words
-    outcome.exception = outcome.exception or error
+    if outcome.exception is None:
+        outcome.exception = error
     return outcome
 
 

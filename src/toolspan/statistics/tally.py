@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from toolspan.statistics.labels import Key, Side
-    from toolspan.toolcall import Kind, Outcome, ToolCall
+    from toolspan.toolcall import Kind, Word
 
 _SECOND: Final = 1_000_000_000
 _LONGEST: Final = (1 << 63) - 1
@@ -63,22 +63,29 @@ class Tally:
     # Reentrant: a signal handler may call a tool while its thread counts one.
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def record(self, call: ToolCall, outcome: Outcome, duration: int, foreign: int = 0) -> None:
+    def record(  # noqa: PLR0913  # a call has as many facts as it has
+        self,
+        word: Word,
+        duration: int,
+        error: str | None,
+        started: int,
+        size: int | None = None,
+        attempt: int = 1,
+        foreign: int = 0,
+    ) -> None:
         """Count one call of `duration` nanoseconds; a refusal is counted and not measured."""
-        word = outcome.error or "ok"
         with self._lock:
             self.outcomes[word] += 1
             self.foreign += foreign
-            if call.attempt == 1:
+            if attempt == 1:
                 self.first_attempts += 1
             if word not in REFUSALS:
                 self.durations.append(min(max(duration, 0), _LONGEST))
                 self.told += 1
-            if outcome.size is not None:
-                self._measure([outcome.size])
+            if size is not None:
+                self._measure([size])
             if word in FAILURES:
-                self.last_error = clean(outcome.type or word)
-                self.last_error_at = call.started
+                self.last_error, self.last_error_at = clean(error or word), started
             if len(self.durations) >= TOGETHER:
                 self.settle()
 

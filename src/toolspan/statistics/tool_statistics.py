@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind
 
-from toolspan.containment import contained
+from toolspan.containment import contained, contained_hot
 from toolspan.statistics import foreign
 from toolspan.statistics.labels import LIMIT, SIDES, Labels
 from toolspan.statistics.table import Thresholds, as_html, as_text
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from toolspan.statistics.labels import Key
-    from toolspan.toolcall import Outcome, ToolCall
+    from toolspan.toolcall import Kind, Outcome, ToolCall
 
 VERSION: Final = 1
 #: Spans known to be the inside of a call already told of, that have not ended yet.
@@ -83,19 +83,23 @@ class ToolStatistics(SpanProcessor):
         # Only exact text is looked up: the hash() of a host's own type is the host's code.
         tally = self._latest.get(call.name) if type(call.name) is str else None
         if tally is None or tally.agent is not call.agent or tally.kind is not call.kind:
-            tally = self._tally(call)
+            tally = self._tally(call.name, call.agent, call.kind)
         if outcome.error is not None or call.attempt != 1:
-            tally.record(call, outcome, duration)
+            self._record(tally, call, outcome, duration)
             return
         try:
             tally.durations.append(duration)
         except OverflowError:  # below zero, or of centuries
-            tally.record(call, outcome, duration)
+            self._record(tally, call, outcome, duration)
             return
         if outcome.size is not None:
             tally.sizes.append(outcome.size)
         if len(tally.durations) >= TOGETHER:
             tally.settle()
+
+    def _record(self, tally: Tally, call: ToolCall, outcome: Outcome, duration: int) -> None:
+        word = outcome.error or "ok"
+        tally.record(word, duration, outcome.type, call.started, outcome.size, call.attempt)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remember a span that is the inside of a call already told of."""
@@ -107,26 +111,25 @@ class ToolStatistics(SpanProcessor):
         if len(self._inner) < _INNER_LIMIT and foreign.is_same_call(span, context):
             self._inner.add(span.get_span_context().span_id)
 
-    @contained
+    @contained_hot
     def on_end(self, span: ReadableSpan) -> None:
         """Count the tool span of somebody else, of a call that passed no hook."""
-        if self.enabled:
-            known = foreign.attributes_of(span)
-            if not foreign.MARKS.isdisjoint(known):
-                self._count(span, known)
+        if self.enabled and (known := foreign.marks_of(span)) is not None:
+            self._count(span, known)
 
     def _count(self, span: ReadableSpan, known: Mapping[str, Any]) -> None:
         context = span.get_span_context()
         if context is not None and context.span_id in self._inner:
             self._inner.discard(context.span_id)
         elif (seen := foreign.read_span(span, known)) is not None:
-            self._tally(seen[0]).record(*seen, foreign=1)
+            tally = self._tally(seen.tool, seen.agent, seen.kind)
+            tally.record(seen.word, seen.duration, seen.error, seen.started, foreign=1)
 
-    def _tally(self, call: ToolCall) -> Tally:
-        key = self._labels.bound(call.name, call.agent, SIDES[call.kind])
+    def _tally(self, name: object, agent: object, kind: Kind) -> Tally:
+        key = self._labels.bound(name, agent, SIDES[kind])
         tally = self._keyed(key)
-        if key[0] is call.name and key[1] is call.agent:  # clean text, and not `_other`
-            tally.agent, tally.kind = call.agent, call.kind
+        if key[0] is name and key[1] is agent:  # clean text, and not `_other`
+            tally.agent, tally.kind = key[1], kind
             self._latest[key[0]] = tally
         return tally
 
@@ -137,7 +140,10 @@ class ToolStatistics(SpanProcessor):
         """A copy of every tally: one for each tool, agent and side, the busiest first."""
         for prepare in self.before_reading:
             contained(prepare)()
-        running = [(self._tally(call).key, call.started) for call in self._open.copy()]
+        running = [
+            (self._tally(call.name, call.agent, call.kind).key, call.started)
+            for call in self._open.copy()
+        ]
         rows = {key: tally.copy() for key, tally in self._tallies.copy().items()}
         now = time.time_ns()
         for key, started in running:

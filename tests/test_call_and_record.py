@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import subprocess
 import sys
 import time
+import uuid
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -183,6 +185,39 @@ def test_the_second_try_of_an_id_knows_the_first(traced):
     assert [len(span.links) for span in spans] == [0, 1, 1]
     assert spans[2].links[0].context.span_id == spans[1].context.span_id
     assert toolspan.stats()["search"].first_attempts == 1
+
+
+def test_an_id_that_is_no_text_gets_one_line_and_leaves_its_type(traced, said):
+    for _ in range(2):
+        with toolspan.call("search", id=uuid.UUID(int=7), conversation=7):
+            pass
+    span = traced.spans[0]
+    assert span.attributes["gen_ai.tool.call.id"] == "uuid.UUID"
+    assert span.attributes["gen_ai.conversation.id"] == "int"
+    (line,) = said()
+    assert "text" in line
+    assert "uuid.UUID" in line
+
+
+def test_text_of_a_kind_of_its_own_is_text(traced, said):
+    class Agents(str, enum.Enum):
+        CLERK = "clerk"
+
+    with toolspan.call(Agents.CLERK, id=Agents.CLERK, agent=Agents.CLERK):
+        pass
+    (span,) = traced.spans
+    assert span.name == "execute_tool clerk"
+    assert span.attributes["gen_ai.tool.call.id"] == "clerk"
+    assert span.attributes["gen_ai.agent.name"] == "clerk"
+    assert said() == []
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_a_call_without_a_name_is_called_unnamed(traced, name):
+    with toolspan.call(name):
+        pass
+    toolspan.record(name, started=START, duration=1)
+    assert {span.name for span in traced.spans} == {"execute_tool unnamed"}
 
 
 # -- record ----------------------------------------------------------------------------------

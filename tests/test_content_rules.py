@@ -96,7 +96,22 @@ def test_without_a_cap_nothing_is_cut():
 
 @pytest.mark.parametrize(
     "key",
-    ["password", "Passwd", "client_secret", "access_token", "X-Api-Key", "Authorization", "cookie", "credentials", "private_key", "passphrase", "card_pin", "otp", "ssn", "cvv"],
+    [
+        "password",
+        "Passwd",
+        "client_secret",
+        "access_token",
+        "X-Api-Key",
+        "Authorization",
+        "cookie",
+        "credentials",
+        "private_key",
+        "passphrase",
+        "card_pin",
+        "otp",
+        "ssn",
+        "cvv",
+    ],
 )
 def test_a_secret_is_redacted_by_its_key_at_any_depth_and_in_raw_json(key):
     value = {"a": [{"b": {key: "canary-secret", "kept": "visible"}}]}

@@ -256,20 +256,16 @@ def check_encodable(spans):
         assert len(encoded.attributes) == len(span.attributes)
 
 
-@pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("spy", SPIES)
-def test_nobody_touches_a_spy(traced, spy, door):
-    spying = Spying()
-    value = SPIES[spy](spying)
-    spying.armed = True
-    spans = through(traced, door, value)
-    with toolspan.on_call() as subscription:
-        assert subscription.wait()
-    text = "".join(span.to_json() for span in spans)
-    spying.armed = False
-    assert spying.seen == []
-    assert "Traceback" not in text
-    check_encodable(spans)
+def test_nobody_touches_a_spy(traced, spy):
+    for door in DOORS:
+        spying = Spying()
+        value = SPIES[spy](spying)
+        spying.armed = True
+        through(traced, door, value)
+        spying.armed = False
+        assert spying.seen == [], door
+    check_encodable(traced.spans)
 
 
 @pytest.mark.parametrize("error", ERRORS)

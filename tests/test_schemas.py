@@ -7,7 +7,6 @@ span.
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 import json
 from dataclasses import dataclass
@@ -119,15 +118,10 @@ def test_langchains_tool_makes_the_same_schema(function, wrap):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_langchains_structured_tool_makes_the_same_schema(function):
-    tools = needs("langchain_core.tools")
-
-    def made(one):
-        asynchronous = one is not function and function is search_later
-        if asynchronous or one is search_later:
-            return tools.StructuredTool.from_function(coroutine=one)
-        return tools.StructuredTool.from_function(one)
-
-    assert langchain_schemas(made(tool(function))) == langchain_schemas(made(function))
+    make = needs("langchain_core.tools").StructuredTool.from_function
+    place = "coroutine" if function is search_later else "func"
+    plain, decorated = make(**{place: function}), make(**{place: tool(function)})
+    assert langchain_schemas(decorated) == langchain_schemas(plain)
 
 
 def test_langchain_converts_a_decorated_function_by_itself_alike():
@@ -270,7 +264,7 @@ def test_mcp_makes_the_same_schema(function, wrap):
 
 
 def test_mcp_makes_the_same_schema_of_a_method():
-    plain = mcp_schemas(functools.partial(Shelf().plain)) if False else mcp_schemas(Shelf().plain)
+    plain = mcp_schemas(Shelf().plain)
     assert [one.replace("plain", "find") for one in plain] == mcp_schemas(Shelf().find)
 
 

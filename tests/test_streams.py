@@ -7,6 +7,8 @@ import contextlib
 import contextvars
 import gc
 import logging
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -200,6 +202,17 @@ def test_a_stream_is_one_ended_span_however_it_ends(
     assert all(span.end_time for span in traced.spans)
     calls = toolspan.stats()["numbers"] if expected else None
     assert calls is None or (calls.calls, calls.in_flight) == (1, 0)
+
+
+@pytest.mark.parametrize(("end", "expected"), [(end, word) for end, _, word, o in ENDS if not o])
+def test_a_stream_decorated_twice_is_still_one_span(traced, end, expected):
+    end(tool(numbers)(3))
+    gc.collect()
+    found = [
+        (span.attributes["toolspan.outcome"], span.attributes.get("toolspan.stream.complete"))
+        for span in traced.spans
+    ]
+    assert found == ([] if expected is None else [expected])
 
 
 def test_what_a_stream_raised_is_its_error_type(traced):
@@ -462,8 +475,17 @@ def test_send_throw_and_the_return_value_pass(traced):
         value = yield from tool(_conversation)()
         yield value
 
-    assert list(delegating()) == [*["begin", None, "returned"][:2], "returned"]
+    assert list(delegating()) == ["begin", None, "returned"]
     assert [span.attributes["toolspan.outcome"] for span in traced.spans] == ["ok", "ok"]
+
+
+def test_without_instrumentation_they_pass_as_well():
+    assert _talk(tool(_conversation)) == _talk(_conversation)
+    assert asyncio.run(_talk_later(tool(_conversation_later))) == ["begin", "hello", ("out",)]
+    stream = numbers(3)
+    assert next(stream) == 0
+    stream.close()
+    assert list(stream) == []
 
 
 async def _talk_later(function):
@@ -767,6 +789,56 @@ def test_streams_that_are_amid_a_step_when_the_loop_closes_are_ended(traced, cap
     assert len(traced.spans) == 100
     assert toolspan.stats()["waiting"].in_flight == 0
     assert [r for r in caplog.records if r.name == "opentelemetry.context"] == []
+
+
+AT_THE_END = """
+import asyncio
+import toolspan
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+
+provider = TracerProvider()
+exporter = ConsoleSpanExporter(formatter=lambda span: span.name + chr(10))
+provider.add_span_processor(BatchSpanProcessor(exporter))
+toolspan.instrument(tracer_provider=provider)
+
+@toolspan.tool
+def count():
+    yield 1
+
+@toolspan.tool
+async def stream():
+    yield 1
+
+@toolspan.tool
+async def wait():
+    await asyncio.sleep(3600)
+
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(lambda *_: None)
+kept = [count(), stream(), loop.create_task(wait())]
+next(kept[0])
+loop.run_until_complete(anext(kept[1])) if "anext" in dir(__builtins__) else None
+loop.run_until_complete(asyncio.sleep(0))
+loop.close()
+kept.append(kept)
+dropped = count()
+next(dropped)
+del dropped
+"""
+
+
+def test_what_was_put_off_is_ended_before_the_program_ends_and_nothing_is_said():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", AT_THE_END],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "execute_tool count" in done.stdout.splitlines()
 
 
 # -- event loops -----------------------------------------------------------------------------

@@ -311,6 +311,27 @@ def test_a_decorated_method_is_bound_as_without_us(method):
     assert bound == getattr(SHELF, method)
 
 
+def test_an_async_method_is_known_as_one():
+    assert inspect.iscoroutinefunction(SHELF.borrow)
+    assert inspect.isgeneratorfunction(SHELF.pages)
+    assert inspect.isasyncgenfunction(SHELF.leaves)
+    assert not inspect.iscoroutinefunction(SHELF.find)
+
+
+def test_what_is_set_on_a_function_is_seen_through_ours():
+    def marked():
+        """Marked by the host."""
+
+    marked.before = "set before"
+    decorated = tool(marked)
+    decorated.after = "set after"
+    assert (decorated.before, marked.after) == ("set before", "set after")
+    assert vars(decorated) == vars(marked)
+    around = functools.wraps(decorated)(lambda: None)
+    assert (around.before, around.after) == ("set before", "set after")
+    assert inspect.unwrap(around) is marked
+
+
 # -- copy, deepcopy, pickle ------------------------------------------------------------------
 
 

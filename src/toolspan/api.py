@@ -86,9 +86,9 @@ def _traced(function: Any, name: str | None, agent: str | None, capture: bool | 
     inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
     names = tuple(parameters_of(inner, bound=False))
     call = ToolCall(
-        name=name or name_of(inner),
+        name=_text(name) or name_of(inner),
         description=description_of(inner),
-        agent=agent,
+        agent=_text(agent),
         capture=capture,
         parameters=names,
     )
@@ -231,7 +231,7 @@ def call(
         wait = None
     return TracedCall(
         ToolCall(
-            name=clean(name) or "unnamed",
+            name=_text(name) or "unnamed",
             arguments=arguments,
             description=description,
             id=_text(id),
@@ -244,7 +244,19 @@ def call(
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else clean(value, _TEXT)
+    """A name or an id as plain text; of anything else its type's name, and one line about it."""
+    if value is None:
+        return None
+    if issubclass(type(value), str):
+        return clean(str.__getitem__(value, slice(None)), _TEXT)
+    kind = clean(value)
+    say_once(
+        "text",
+        "names, ids, agents and conversations are text; of another value, here %s, "
+        "only the type is written",
+        kind,
+    )
+    return kind
 
 
 @contained
@@ -280,7 +292,7 @@ def record(
     ('timeout', 2.5)
     """
     call = ToolCall(
-        name=clean(name) or "unnamed",
+        name=_text(name) or "unnamed",
         arguments=arguments,
         description=description,
         id=_text(id),
@@ -396,7 +408,7 @@ def run(
     """
     return TracedRun(
         RunFacts(
-            name=name,
+            name=_text(name) or "unnamed",
             agent=_text(agent),
             conversation=_text(conversation),
             workflow=_text(workflow),

@@ -194,11 +194,10 @@ class Redactor:
     def _judged(self, key: str) -> bool:
         key = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), key)
         squeezed = _SEPARATORS.sub("", key).lower()
-        rest = HARMLESS.sub(" ", squeezed)
         return (
-            any(part in rest for part in SECRET_PARTS)
+            _PARTS.search(HARMLESS.sub(" ", squeezed)) is not None
             or any(part in squeezed for part in self._extra)
-            or any(word.lower() in SECRET_WORDS for word in _WORD.findall(key))
+            or not SECRET_WORDS.isdisjoint(map(str.lower, _WORD.findall(key)))
         )
 
     def text(self, text: str) -> str:
@@ -230,22 +229,23 @@ Pattern = re.Pattern[str]
 Form = tuple[Pattern, Pattern, str, Pattern | None]
 
 
-def _forms(quote: str) -> Iterator[Form]:
+def _forms(quote: str, foreign: str) -> Iterator[Form]:
     """How a text quotes keys. Escaped: JSON in a string, the rest of which goes with a secret."""
     colon = re.compile(rf"{quote}\s*:\s*")
     string = rf"[^{quote}\\]*(?:\\.[^{quote}\\]*)*"
-    key = re.compile(rf"{quote}(?<!\\{quote})(?=({string}){quote}\s*:)", re.DOTALL)
-    yield key, colon, quote, None
-    key = re.compile(rf"\\{quote}(?=([^{quote}]*){quote}\s*:)")
-    yield key, colon, "", re.compile(string, re.DOTALL)
+    key = rf"{quote}(?<!\\{quote})(?=({string.replace('^', '^' + foreign)}){quote}\s*:)"
+    yield re.compile(key, re.DOTALL), colon, quote, None
+    key = rf"\\{quote}(?=([^{quote}{foreign}]*\\){quote}\s*:)"
+    yield re.compile(key), colon, "", re.compile(string, re.DOTALL)
 
 
-_FORMS: Final = (*_forms('"'), *_forms("'"))
+_FORMS: Final = (*_forms('"', ""), *_forms("'", '"'))
 _JSON: Final = json.JSONDecoder(strict=False)
 _PYTHON: Final = re.compile(r"'[^'\\]*(?:\\.[^'\\]*)*'|None|True|False", re.DOTALL)
 _REST: Final = re.compile(r"[^\s,\]})]*")
 _ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 _SEPARATORS: Final = re.compile(r"[\W_]+")
+_PARTS: Final = re.compile("|".join(SECRET_PARTS))
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
@@ -332,12 +332,12 @@ class _Writer:
         simple = _simple(value, kind, self._redactor.labels if self._custom is None else None)
         if simple is not None and self._put(before + simple):
             return True
-        if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
-            return self._string(before, value)
         if kind is dict:
             return self._block(before, value, value.items(), len(value), "{}")
         if kind is list or kind is tuple:
             return self._block(before, value, enumerate(value), len(value), "[]")
+        if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
+            return self._string(before, value)
         return simple is None and self._foreign(before, value, kind)
 
     def _foreign(self, before: str, value: Any, kind: type) -> bool:
@@ -553,7 +553,7 @@ def _key_text(key: Any) -> str:
         return str(key, "latin-1")
     if issubclass(kind, str):
         return str.__getitem__(key, slice(None))
-    return (None if kind is str else _scalar(key, kind)) or f"<{type_name(kind)}>"
+    return _scalar(key, kind) or f"<{type_name(kind)}>"
 
 
 _BASES: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__

@@ -38,7 +38,8 @@ except ImportError:
 async def connected(target: Any, mode: str = "auto") -> AsyncIterator[Any]:
     """A session with a URL, with the server that a command starts, or with a server object."""
     if type(target) is list:
-        target = StdioServerParameters(command=target[0], args=target[1:], env=dict(os.environ))
+        parameters = StdioServerParameters(command=target[0], args=target[1:], env=dict(os.environ))
+        target = stdio_client(parameters)
     if VERSION == 2:
         async with Client(target, mode=mode) as client:
             yield client
@@ -52,8 +53,8 @@ async def connected(target: Any, mode: str = "auto") -> AsyncIterator[Any]:
         ):
             await session.initialize()
             yield session
-    elif type(target) is StdioServerParameters:
-        async with stdio_client(target) as streams, ClientSession(*streams) as session:
+    elif hasattr(target, "__aenter__"):
+        async with target as streams, ClientSession(*streams) as session:
             await session.initialize()
             yield session
     else:

@@ -20,15 +20,15 @@ from toolspan.lifecycle.same import same_arguments
 from toolspan.lifecycle.tracing import (
     CALL,
     DEFERRED,
+    HERE,
     RUN,
     SPAN,
     TRACING,
-    UNDECIDED,
     drain,
     wanted_context,
 )
 from toolspan.lifecycle.words import outcome_of_error
-from toolspan.neighbours import SEEN, is_tool_span_of, never_ends, scope_of
+from toolspan.neighbours import SEEN, is_tool_span_of, makes_current, never_ends, scope_of
 from toolspan.spans import adopt_span, error_type, open_span, write_end
 from toolspan.toolcall import Outcome
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
     from toolspan.hooks import Hook
+    from toolspan.lifecycle.run import Scope
     from toolspan.lifecycle.tracing import Listener
     from toolspan.toolcall import ToolCall
 
@@ -71,13 +72,13 @@ class LiveCall(Life):
         call = self.call
         if not call.started:
             call.started = time_ns()
-        if call.id is not None:
+        if type(call.id) is str and type(call.name) is str:  # else their hash() is the host's
             self._count_try(call.id, current)
         if call.carrier:
             self._link_what_is_ambient(call.carrier, current)
         if self.word is not None and self.word.decide:
             self.undecided = True
-            self.enter(otel.Context({**current, CALL: self, UNDECIDED: self}))
+            self.enter(current)
         else:
             around: Any = current.get(SPAN)
             if SEEN and around is not None and self._is_of_this_call(around):
@@ -102,8 +103,10 @@ class LiveCall(Life):
             self.adopt(self.noticed[0])
         else:
             self._open(otel.get_current())
-        if self.span is not None:
-            self.enter(otel.Context({**otel.get_current(), SPAN: self.span}))
+        if self.span is None or not makes_current(self.span):
+            current = otel.get_current()
+            around: Any = current.get(SPAN)
+            self.enter(otel.Context({**current, CALL: self, SPAN: self.span or around}))
 
     def adopt(self, span: Span) -> None:
         """Let this call be told on somebody else's span."""
@@ -262,15 +265,15 @@ def begin_call(
         drain()
     if current is None and (current := wanted_context()) is None:
         return None
-    outer: Any = current.get(CALL)
+    outer, scope = around_here(current)
     if outer is not None and hook is not None and hook.inside and outer.takes(call, hook):
         return Merged(outer, hook)
     if call.functions:
         _ask_decorators(call)
-    scope: Any = current.get(RUN)
+    live = LiveCall(call, hook, outer)
     if scope is not None:
         scope.inform(call)
-    live = LiveCall(call, hook, outer)
+        live.scope = scope
     live.begin(current)
     return live
 
@@ -305,5 +308,15 @@ def _merge(outcome: Outcome, told: Outcome) -> None:
 
 def current_call() -> LiveCall | None:
     """The call around the current code."""
-    live: LiveCall | None = otel.get_current().get(CALL)  # type: ignore[assignment]  # only calls stand there
-    return live
+    return around_here(otel.get_current())[0]
+
+
+def around_here(current: Context) -> tuple[LiveCall | None, Scope | None]:
+    """The call around the current code, and what the runs around it tell.
+
+    OpenTelemetry's context knows, save beside a neighbour that put its own in the place of ours.
+    """
+    life: Life | None = HERE.get() if SEEN else None
+    if life is None:
+        return current.get(CALL), current.get(RUN)  # type: ignore[return-value]  # no others stand there
+    return life if isinstance(life, LiveCall) else life.parent, life.scope

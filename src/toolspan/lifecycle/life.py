@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 
 from toolspan.containment import contained, contained_hot
-from toolspan.lifecycle.tracing import DEFERRED
+from toolspan.lifecycle.tracing import DEFERRED, HERE
+from toolspan.neighbours import SEEN
 from toolspan.toolcall import Outcome
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-#: Probes whether code still runs in the context in which a life was entered.
-_HERE: ContextVar[object] = ContextVar("toolspan-here", default=None)
+    from toolspan.lifecycle.call import LiveCall
+    from toolspan.lifecycle.run import Scope
 
 
 class Life:
@@ -34,7 +34,10 @@ class Life:
     span: Span | None = None
     noticed: tuple[Span, ...] = ()
     context: Context | None = None
-    _here: Token[object] | None = None
+    #: The call around this life, and what the runs around it tell the calls inside.
+    parent: LiveCall | None = None
+    scope: Scope | None = None
+    _here: Token[Any] | None = None
     _token: Any = None
 
     def __init__(self) -> None:
@@ -45,10 +48,13 @@ class Life:
         token = otel.attach(context)
         if self._token is None:
             self._token = token
+            if SEEN or self.undecided:
+                self.mark()
 
     def mark(self) -> None:
-        """Remember where this is: a coroutine may be closed elsewhere."""
-        self._here = _HERE.set(self)
+        """Remember where this is: a coroutine may be closed elsewhere, and a neighbour enter."""
+        if self._here is None:
+            self._here = HERE.set(self)
 
     def _leave(self) -> None:
         token, self._token = self._token, None
@@ -59,7 +65,7 @@ class Life:
         """Whether this is the context that was entered; elsewhere there is nothing to restore."""
         here, self._here = self._here, None
         try:
-            _HERE.reset(here)  # type: ignore[arg-type]  # asked only where it was marked
+            HERE.reset(here)  # type: ignore[arg-type]  # asked only where it was marked
         except (ValueError, RuntimeError):
             return False
         return True

@@ -15,11 +15,12 @@ from opentelemetry.trace import INVALID_SPAN, Link, SpanKind, Status, StatusCode
 
 from toolspan import semconv
 from toolspan.containment import contained, say_once
+from toolspan.lifecycle.call import around_here
 from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.memory import Memory
-from toolspan.lifecycle.tracing import RUN, SPAN, TRACING, UNDECIDED, drain
+from toolspan.lifecycle.tracing import RUN, SPAN, TRACING, drain
 from toolspan.lifecycle.words import outcome_of_error
-from toolspan.neighbours import is_run_span, makes_current
+from toolspan.neighbours import SEEN, is_run_span, makes_current
 from toolspan.spans import error_type
 from toolspan.toolcall import Outcome, clean
 
@@ -122,10 +123,12 @@ def _fitting(value: Any) -> AttributeValue | None:
 class LiveRun(Life):
     """One run of an agent, from its first step to its end."""
 
+    scope: Scope
+
     def __init__(self, facts: RunFacts, scope: Scope, word: Run | None) -> None:
         super().__init__()
         self._facts = facts
-        self._scope = scope
+        self.scope = scope
         self.word = word
 
     def decide(self) -> None:
@@ -136,25 +139,27 @@ class LiveRun(Life):
         current = otel.get_current()
         if not self.noticed:
             self.open(current)
-        elif current.get(SPAN) not in self.noticed and not makes_current(self.noticed[0]):
-            self.enter(otel.Context({**current, SPAN: self.noticed[0]}))
+        elif not makes_current(self.noticed[0]):
+            around = current.get(SPAN)
+            inside = around if around in self.noticed else self.noticed[0]
+            self.enter(otel.Context({**current, RUN: self.scope, SPAN: inside}))
 
     def open(self, context: Context) -> None:
         """Start the run's span and make it current."""
         tracer = TRACING.tracer or TRACING.bind()
-        if tracer is None:
-            return
-        self.span = tracer.start_span(
-            self._name(),
-            context,
-            SpanKind.INTERNAL,
-            self._attributes(),
-            self._links(),
-            time.time_ns(),
-        )
-        if self._facts.conversation is not None and not self._scope.nested:
-            _LAST.put(self._facts.conversation, self.span.get_span_context())
-        self.enter(otel.Context({**context, SPAN: self.span}))
+        inside: dict[str, object] = {**context, RUN: self.scope}
+        if tracer is not None:
+            inside[SPAN] = self.span = tracer.start_span(
+                self._name(),
+                context,
+                SpanKind.INTERNAL,
+                self._attributes(),
+                self._links(),
+                time.time_ns(),
+            )
+            if self._facts.conversation is not None and not self.scope.nested:
+                _LAST.put(self._facts.conversation, self.span.get_span_context())
+        self.enter(otel.Context(inside))
 
     def _name(self) -> str:
         facts = self._facts
@@ -165,13 +170,13 @@ class LiveRun(Life):
     def _attributes(self) -> dict[str, AttributeValue]:
         workflow = self._facts.workflow is not None
         attributes: dict[str, AttributeValue] = {
-            **self._scope.attributes,
+            **self.scope.attributes,
             semconv.OPERATION: semconv.INVOKE_WORKFLOW if workflow else semconv.INVOKE_AGENT,
         }
         if self._facts.agent is not None and not workflow:
             attributes[semconv.AGENT_NAME] = clean(self._facts.agent)
-        if self._scope.conversation is not None:
-            attributes[semconv.CONVERSATION_ID] = self._scope.conversation
+        if self.scope.conversation is not None:
+            attributes[semconv.CONVERSATION_ID] = self.scope.conversation
         return attributes
 
     def _links(self) -> list[Link]:
@@ -205,15 +210,14 @@ def begin_run(facts: RunFacts, word: Run | None = None) -> LiveRun:
     """Enter a run: its facts at once, its span now or when `word` says it is decided."""
     drain()
     current = otel.get_current()
-    scope = Scope(facts, current.get(RUN))  # type: ignore[arg-type]  # only scopes stand under this key
-    run = LiveRun(facts, scope, word)
-    inside: dict[str, object] = {**current, RUN: scope}
+    outer, scope = around_here(current)
+    run = LiveRun(facts, Scope(facts, scope), word)
+    run.parent = outer
     if is_run_span(current.get(SPAN, INVALID_SPAN)):  # type: ignore[arg-type]  # the API's own key
-        run.enter(otel.Context(inside))
+        run.enter(current if SEEN else otel.Context({**current, RUN: run.scope}))
     elif word is not None and word.decide:
         run.undecided = True
-        run.enter(otel.Context({**inside, UNDECIDED: run}))
+        run.enter(current)
     else:
-        run.enter(otel.Context(inside))
-        run.open(otel.get_current())
+        run.open(current)
     return run

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections import deque
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as otel
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 SPAN: Final[str] = next(iter(set_span_in_context(INVALID_SPAN, otel.Context())))
 CALL: Final = otel.create_key("toolspan-call")
 RUN: Final = otel.create_key("toolspan-run")
-UNDECIDED: Final = otel.create_key("toolspan-undecided")
 UNTRACED: Final = otel.create_key("toolspan-untraced")
+#: The innermost call or run around the current code, while it is undecided and beside neighbours:
+#: they may put a context of their own in the place of ours.
+HERE: Final[ContextVar[Any]] = ContextVar("toolspan-here", default=None)
 _SUPPRESSED: Final = otel._SUPPRESS_INSTRUMENTATION_KEY  # noqa: SLF001  # the API offers no other door
 
 
@@ -64,6 +68,8 @@ class Tracing:
                 say_once("no provider", NO_PROVIDER)
             return None
         self.provider = provider
+        atexit.unregister(drain)
+        atexit.register(drain)  # the last registered runs first: before the provider shuts down
         if self.on_provider is not None:
             self.on_provider(provider)
         self.tracer = provider.get_tracer(semconv.SCOPE, version_of("toolspan"), semconv.SCHEMA_URL)
@@ -103,5 +109,5 @@ def drain() -> None:
 
 def undecided() -> Any:
     """The call or run around the current code that may still adopt a neighbour's span."""
-    life = otel.get_current().get(UNDECIDED)
-    return life if life is not None and life.undecided else None  # type: ignore[attr-defined]  # only lives stand under this key
+    life = HERE.get()
+    return life if life is not None and life.undecided else None

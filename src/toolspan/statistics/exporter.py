@@ -26,7 +26,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from toolspan import semconv
 from toolspan.containment import contained
-from toolspan.statistics.labels import attributes_of
+from toolspan.statistics.labels import duration_attributes
 from toolspan.statistics.metrics import DURATION_DESCRIPTION, OFFICIAL_SCOPES
 
 if TYPE_CHECKING:
@@ -111,13 +111,14 @@ class SketchExporter(MetricExporter):
             self._since = self._start = self._statistics.since
             self._sent.clear()
         start, now = self._start, time.time_ns()
+        if self._temporality is AggregationTemporality.DELTA:
+            self._start = now
         sketches = [(row, self._unsent(row)) for row in self._statistics.rows()]
         return [_point(row, sketch, start, now) for row, sketch in sketches if sketch.count]
 
     def _unsent(self, row: Tally) -> Sketch:
         if self._temporality is AggregationTemporality.CUMULATIVE:
             return row.sketch
-        self._start = time.time_ns()
         earlier = self._sent.get(row.key)
         self._sent[row.key] = row.sketch
         return row.sketch if earlier is None else row.sketch.since(earlier)
@@ -138,7 +139,7 @@ def _without_durations(scopes: Sequence[ScopeMetrics]) -> list[ScopeMetrics]:
 def _point(row: Tally, sketch: Sketch, start: int, now: int) -> ExponentialHistogramDataPoint:
     scale, offset, counts = sketch.buckets()
     return ExponentialHistogramDataPoint(
-        attributes=attributes_of(row.key),
+        attributes=duration_attributes(row.key),
         start_time_unix_nano=start,
         time_unix_nano=now,
         count=sketch.count,

@@ -45,12 +45,14 @@ class Labels:
 def attributes_of(key: Key) -> dict[str, AttributeValue]:
     """A key as attributes of a metric's point; the side is told where it is the server's."""
     tool, agent, side = key
-    attributes: dict[str, AttributeValue] = {
-        semconv.OPERATION: semconv.EXECUTE_TOOL,
-        semconv.TOOL_NAME: tool,
-    }
+    attributes: dict[str, AttributeValue] = {semconv.TOOL_NAME: tool}
     if agent is not None:
         attributes[semconv.AGENT_NAME] = agent
     if side == "server":
         attributes[semconv.SIDE] = side
     return attributes
+
+
+def duration_attributes(key: Key) -> dict[str, AttributeValue]:
+    """The same on the metric of the conventions, which asks for the operation."""
+    return {semconv.OPERATION: semconv.EXECUTE_TOOL, **attributes_of(key)}

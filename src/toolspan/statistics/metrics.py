@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.metrics import Observation
 
 from toolspan import semconv
-from toolspan.statistics.labels import LIMIT, SIDES, Labels, attributes_of
+from toolspan.statistics.labels import LIMIT, SIDES, Labels, attributes_of, duration_attributes
 from toolspan.toolcall import REFUSALS, clean
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class DurationHistogram:
     def _named(self, key: Key, error: str | None) -> dict[str, AttributeValue]:
         if error is not None and len(self._series) >= self._labels.limit:
             error = _OTHER_ERROR
-        attributes = attributes_of(key)
+        attributes = duration_attributes(key)
         if error is not None:
             attributes[semconv.ERROR_TYPE] = error
         return self._series.setdefault((key, error), attributes)

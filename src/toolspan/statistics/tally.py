@@ -63,12 +63,13 @@ class Tally:
     # Reentrant: a signal handler may call a tool while its thread counts one.
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def record(  # noqa: PLR0913  # a call has as many facts as it has
+    def record(
         self,
         word: Word,
         duration: int,
         error: str | None,
         started: int,
+        *,
         size: int | None = None,
         attempt: int = 1,
         foreign: int = 0,

@@ -53,8 +53,7 @@ class ToolStatistics(SpanProcessor):
     def __init__(self, *, slow: float = 1.0, failing: float = 0.9, limit: int = LIMIT) -> None:
         self.slow = slow
         self.failing = failing
-        #: False while nothing is instrumented: nothing is counted, nothing published.
-        self.enabled = True
+        self._enabled = True
         self._limit = limit
         self._restart(set())
         _LIVING.add(self)
@@ -71,6 +70,17 @@ class ToolStatistics(SpanProcessor):
         self.started: Callable[[ToolCall], None] = running.add
         self._inner: set[int] = set()
 
+    @property
+    def enabled(self) -> bool:
+        """False while nothing is instrumented: nothing is counted, nothing published."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        self._enabled = on
+        if not on:
+            self._open.clear()  # nobody will tell of their ends
+
     def reset(self) -> None:
         """Count from zero again; calls in flight stay in flight."""
         self._restart(self._open)
@@ -78,7 +88,7 @@ class ToolStatistics(SpanProcessor):
     def finished(self, call: ToolCall, outcome: Outcome, duration: int) -> None:
         """A call that passed a hook ended after `duration` nanoseconds."""
         self._open.discard(call)
-        if not self.enabled:
+        if not self._enabled:
             return
         # Only exact text is looked up: the hash() of a host's own type is the host's code.
         tally = self._latest.get(call.name) if type(call.name) is str else None
@@ -98,12 +108,18 @@ class ToolStatistics(SpanProcessor):
             tally.settle()
 
     def _record(self, tally: Tally, call: ToolCall, outcome: Outcome, duration: int) -> None:
-        word = outcome.error or "ok"
-        tally.record(word, duration, outcome.type, call.started, outcome.size, call.attempt)
+        tally.record(
+            outcome.error or "ok",
+            duration,
+            outcome.type,
+            call.started,
+            size=outcome.size,
+            attempt=call.attempt,
+        )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remember a span that is the inside of a call already told of."""
-        if span.kind is SpanKind.CLIENT and self.enabled:
+        if span.kind is SpanKind.CLIENT and self._enabled:
             self._note_inner(span, parent_context)
 
     @contained
@@ -114,7 +130,7 @@ class ToolStatistics(SpanProcessor):
     @contained_hot
     def on_end(self, span: ReadableSpan) -> None:
         """Count the tool span of somebody else, of a call that passed no hook."""
-        if self.enabled and (known := foreign.marks_of(span)) is not None:
+        if self._enabled and (known := foreign.marks_of(span)) is not None:
             self._count(span, known)
 
     def _count(self, span: ReadableSpan, known: Mapping[str, Any]) -> None:

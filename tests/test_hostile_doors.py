@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import decimal
 import enum
 import fractions
@@ -89,6 +90,10 @@ OF_TYPES = [
 ]
 
 
+#: What the others of an idle spy do not give, who give 0.
+QUIET = {"__bool__": False, "__repr__": "spy", "__str__": "spy", "__format__": "spy"}
+
+
 class Spying:
     """Makes objects that note each of their methods that is run, and raise."""
 
@@ -102,9 +107,15 @@ class Spying:
             if self.armed:
                 self.seen.append(name)
                 raise self._error("secret")
-            return 0
+            return QUIET.get(name, 0)
 
         return method
+
+    def __enter__(self):
+        self.armed = True
+
+    def __exit__(self, *_):
+        self.armed = False  # before pytest shows what failed
 
     def kind(self, base=object, *, spared=(), **more):
         body = {name: self._method(name) for name in METHODS if name not in spared}
@@ -234,8 +245,8 @@ DOORS = {
 def through(traced, door, value):
     """`value` through a door; the very object is back, it has its span, its neighbour too."""
     before = len(traced.exporter.get_finished_spans())
-    result = DOORS[door](value)
-    assert result is value, "another object came back"
+    same = DOORS[door](value) is value
+    assert same, door
     assert add(1, 2) == 3
     _ = traced.spans
     names = [span.name for span in traced.exporter.get_finished_spans()[before:]]
@@ -261,9 +272,8 @@ def test_nobody_touches_a_spy(traced, spy):
     for door in DOORS:
         spying = Spying()
         value = SPIES[spy](spying)
-        spying.armed = True
-        through(traced, door, value)
-        spying.armed = False
+        with spying:
+            through(traced, door, value)
         assert spying.seen == [], door
     check_encodable(traced.spans)
 
@@ -273,9 +283,8 @@ def test_whatever_a_spy_would_raise_nobody_makes_it(traced, error):
     for door in DOORS:
         spying = Spying(error)
         value = {"a": spying.make(), "b": [spying.make(str, "x")]}
-        spying.armed = True
-        through(traced, door, value)
-        spying.armed = False
+        with spying:
+            through(traced, door, value)
         assert spying.seen == []
 
 
@@ -581,7 +590,6 @@ def spying_error(base):
     def make():
         spying = Spying()
         error = spying.make(base, "secret", spared=OF_RAISING)
-        spying.armed = True
         error_spies.append(spying)
         return error
 
@@ -640,15 +648,17 @@ def test_an_odd_exception_arrives_as_it_is(traced, kind):
     for door, function in RAISING.items():
         error = EXCEPTIONS[kind]()
         arrived = None
-        try:
-            function(error)
-        except BaseException as caught:  # noqa: BLE001  # whatever it is, it must be the same
-            arrived = caught
-        assert arrived is error, door
-        error.__traceback__ = None
-        toolspan.record("raise_", started=1, duration=1, error=error)
-        for spying in error_spies:
-            spying.armed = False
+        with contextlib.ExitStack() as armed:
+            for spying in error_spies:
+                armed.enter_context(spying)
+            try:
+                function(error)
+            except BaseException as caught:  # noqa: BLE001  # whatever it is, it must be the same
+                arrived = caught
+            error.__traceback__ = None
+            toolspan.record("raise_", started=1, duration=1, error=error)
+        same = arrived is error
+        assert same, door
     assert add(1, 2) == 3
     assert [spying.seen for spying in error_spies] == [[]] * len(error_spies)
     assert traced.outcomes.count("error") == 2 * len(RAISING)

@@ -497,25 +497,24 @@ def test_spies_as_names_are_not_touched(traced):
     spying = Spying()
     odd = spying.make()
     text = spying.make(str, "search")
-    spying.armed = True
-    for name in (odd, text):
-        with toolspan.call(name, id=name, agent=name, conversation=name, description=name):
-            pass
-        toolspan.record(
-            name,
-            started=name,
-            duration=name,
-            outcome=name,
-            id=name,
-            agent=name,
-            conversation=name,
-            description=name,
-        )
-        with toolspan.run("work", agent=name, conversation=name, workflow=name):
-            add(1, 2)
-        with toolspan.call("search", wait=name) as call:
-            call.outcome = name
-    spying.armed = False
+    with spying:
+        for name in (odd, text):
+            with toolspan.call(name, id=name, agent=name, conversation=name, description=name):
+                pass
+            toolspan.record(
+                name,
+                started=name,
+                duration=name,
+                outcome=name,
+                id=name,
+                agent=name,
+                conversation=name,
+                description=name,
+            )
+            with toolspan.run("work", agent=name, conversation=name, workflow=name):
+                add(1, 2)
+            with toolspan.call("search", wait=name) as call:
+                call.outcome = name
     assert spying.seen == []
     assert len(traced.tools) == 8
     check_encodable(traced.spans)
@@ -524,12 +523,11 @@ def test_spies_as_names_are_not_touched(traced):
 def test_the_arguments_of_a_dispatched_call_may_hold_anything(traced):
     spying = Spying()
     arguments = {"value": spying.make(), "more": {"a": spying.make(dict)}}
-    spying.armed = True
-    result = toolspan.dispatch(
-        {"give": lambda value, more: (value, more)}, {"name": "give", "arguments": arguments}
-    )
-    refusal = toolspan.dispatch({"give": give}, {"name": "give", "arguments": arguments})
-    spying.armed = False
+    with spying:
+        result = toolspan.dispatch(
+            {"give": lambda value, more: (value, more)}, {"name": "give", "arguments": arguments}
+        )
+        refusal = toolspan.dispatch({"give": give}, {"name": "give", "arguments": arguments})
     assert spying.seen == []
     assert operator.is_(result[0], arguments["value"])
     assert refusal.outcome == "invalid_arguments"

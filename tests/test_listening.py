@@ -192,10 +192,12 @@ def test_a_listener_that_raises_breaks_nothing_and_hears_on(traced, listening, c
     assert traced.outcomes == ["ok", "ok"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
-def test_a_listener_that_wants_out_breaks_nothing_and_hears_on(traced, listening, error):
-    heard = []
+def test_a_listener_that_wants_out_breaks_nothing_and_hears_on(
+    traced, listening, error, monkeypatch
+):
+    heard, ended = [], []
+    monkeypatch.setattr(threading, "excepthook", ended.append)  # it may come after the next test
 
     def leaving(call, *_):
         heard.append(call.arguments["a"])
@@ -210,6 +212,11 @@ def test_a_listener_that_wants_out_breaks_nothing_and_hears_on(traced, listening
     assert heard == [0, 1, 2]
     assert traced.outcomes == ["ok"] * 3
     assert subscription.dropped == 0
+    subscription.stop()
+    for thread in threading.enumerate():
+        if thread.name == "toolspan-listener":
+            thread.join(5)
+    assert all(type(one.exc_value) is type(error) for one in ended)
 
 
 def test_a_listener_that_calls_a_tool_does_not_hear_itself(traced, listening):

@@ -168,7 +168,7 @@ def test_zero_and_less_are_counted_and_never_measured():
 
 
 def test_nothing_added_has_no_quantile():
-    sketch = Sketch()
+    sketch = sketch_of([])
     assert math.isnan(sketch.quantile(0.5))
     assert math.isnan(sketch.mean)
     assert (sketch.count, sketch.min, sketch.max, sketch.nbytes) == (0, 0, 0, 0)

@@ -251,6 +251,30 @@ def test_nothing_is_lost_or_counted_twice_in_sixteen_threads():
     assert statistics["search", "planner"].calls == 12_000
 
 
+def test_a_call_that_ends_at_any_moment_of_the_counting_is_counted_once():
+    statistics, ended = ToolStatistics(), []
+
+    def between_lines(_frame, event, _arg):
+        if event == "line":  # here another thread may run
+            ended.append(told(statistics, size=1))
+        return between_lines
+
+    def trace(frame, _event, _arg):
+        return between_lines if frame.f_code.co_name == "settle" else None
+
+    told(statistics, size=1)
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        for _ in range(5):
+            statistics.rows()
+    finally:
+        sys.settrace(before)
+    assert len(ended) > 5 * 5
+    row = statistics["search"]
+    assert row.calls == row.sketch.count == row.results == len(ended) + 1
+
+
 def fill(statistics, seed):
     chance = random.Random(seed)
     for _ in range(1_000):
@@ -843,6 +867,19 @@ def test_tools_known_only_from_others_are_counted_together_as_well():
     (tally,) = statistics._tallies.values()
     assert len(tally.durations) < TOGETHER
     assert statistics["search"].calls == 3 * TOGETHER
+
+
+class Broken:
+    def __bool__(self):
+        raise ValueError
+
+
+@pytest.mark.contains
+def test_a_span_whose_attributes_cannot_be_read_ends_all_the_same():
+    statistics = ToolStatistics()
+    statistics.on_end(ReadableSpan("x", attributes=Broken()))
+    assert len(statistics) == 0
+    assert any("ValueError" in kind for kind in containment.failures)
 
 
 @pytest.mark.parametrize("attributes", [None, {}, {"a": 1, "b": None}])

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 from toolspan import semconv
+from toolspan.containment import contained
 from toolspan.toolcall import clean
 
 if TYPE_CHECKING:
@@ -46,8 +47,13 @@ def attributes_of(span: ReadableSpan) -> dict[str, Any]:
         # Every span passes here, and the public way costs four times as much.
         return span._attributes._dict  # type: ignore[union-attr, no-any-return]  # noqa: SLF001
     except AttributeError:
-        attributes: Any = span.attributes
-        return attributes.copy()  # type: ignore[no-any-return]  # a proxy of a dict
+        return _public_attributes_of(span) or {}
+
+
+@contained
+def _public_attributes_of(span: ReadableSpan) -> dict[str, Any]:
+    attributes: Any = span.attributes
+    return attributes.copy()  # type: ignore[no-any-return]  # a proxy of a dict
 
 
 def marks_of(span: ReadableSpan) -> dict[str, Any] | None:

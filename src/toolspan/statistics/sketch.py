@@ -83,6 +83,8 @@ class Sketch:
 
     def extend(self, durations: list[int]) -> None:
         """Count many durations at once; the list is sorted by it."""
+        if not durations:
+            return
         durations.sort()
         least, most = durations[0], durations[-1]
         if least < 1:

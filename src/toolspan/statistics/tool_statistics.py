@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind
 
-from toolspan.containment import contained, contained_hot
+from toolspan.containment import contained
 from toolspan.statistics import foreign
 from toolspan.statistics.labels import LIMIT, SIDES, Labels
 from toolspan.statistics.table import Thresholds, as_html, as_text
@@ -127,12 +127,12 @@ class ToolStatistics(SpanProcessor):
         if len(self._inner) < _INNER_LIMIT and foreign.is_same_call(span, context):
             self._inner.add(span.get_span_context().span_id)
 
-    @contained_hot
     def on_end(self, span: ReadableSpan) -> None:
         """Count the tool span of somebody else, of a call that passed no hook."""
         if self._enabled and (known := foreign.marks_of(span)) is not None:
             self._count(span, known)
 
+    @contained
     def _count(self, span: ReadableSpan, known: Mapping[str, Any]) -> None:
         context = span.get_span_context()
         if context is not None and context.span_id in self._inner:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import math
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from toolspan.settings import Settings
 from toolspan.toolcall import FAILURES, WORDS
 
 START = 1_700_000_000
+BEFORE_1970 = datetime(1950, 1, 1, tzinfo=timezone.utc)
 STARTED = datetime(2023, 11, 14, 22, 13, 20, tzinfo=timezone.utc)
 
 
@@ -268,7 +270,8 @@ def test_a_naive_moment_counts_as_utc_and_gets_one_line(traced, said, elsewhere)
 
 
 @pytest.mark.parametrize(
-    "wrong", ["now", None, float("nan"), float("inf"), 10**30, object(), timedelta(1), True]
+    "wrong",
+    ["now", None, math.nan, math.inf, -1, 10**30, object(), timedelta(1), True, BEFORE_1970],
 )
 def test_a_moment_that_is_none_gets_one_line_and_the_call_is_counted(traced, said, wrong):
     before = time.time_ns()

@@ -324,8 +324,9 @@ def _nanoseconds(moment: Any) -> int:
             say_once("naive", "record(started=...) got a datetime without zone; it counts as UTC")
             moment = moment.replace(tzinfo=timezone.utc)
         microseconds: int = (moment - _EPOCH) // _MICROSECOND
-        return microseconds * 1_000
-    if _are_seconds(moment):
+        if microseconds >= 0:
+            return microseconds * 1_000
+    elif _are_seconds(moment):
         return round(float(moment) * _NANO)
     say_once(
         "started",

@@ -12,9 +12,9 @@ import json
 import marshal
 import math
 import random
+import re
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections import OrderedDict, defaultdict
@@ -24,14 +24,7 @@ from typing import NamedTuple
 import pydantic
 import pytest
 
-from toolspan.content import (
-    SECRET_PARTS,
-    SECRET_WORDS,
-    Redactor,
-    fingerprint,
-    render,
-    size_of,
-)
+from toolspan.content import SECRET_PARTS, SECRET_WORDS, Redactor, fingerprint, render, size_of
 
 KEY = b"k" * 32
 LIMIT = 64_000
@@ -54,93 +47,20 @@ def parsed(value, limit=LIMIT, redactor=PLAIN, tool=""):
 
 # --- values of the host that tell on whoever touches them
 
-SPECIAL = [
-    "__str__",
-    "__repr__",
-    "__format__",
-    "__bytes__",
-    "__len__",
-    "__length_hint__",
-    "__iter__",
-    "__next__",
-    "__reversed__",
-    "__contains__",
-    "__getitem__",
-    "__missing__",
-    "__getattr__",
-    "__getattribute__",
-    "__eq__",
-    "__ne__",
-    "__lt__",
-    "__le__",
-    "__gt__",
-    "__ge__",
-    "__hash__",
-    "__bool__",
-    "__int__",
-    "__float__",
-    "__complex__",
-    "__index__",
-    "__abs__",
-    "__neg__",
-    "__pos__",
-    "__invert__",
-    "__add__",
-    "__radd__",
-    "__mul__",
-    "__rmul__",
-    "__mod__",
-    "__rmod__",
-    "__round__",
-    "__trunc__",
-    "__ceil__",
-    "__floor__",
-    "__reduce__",
-    "__reduce_ex__",
-    "__getstate__",
-    "__copy__",
-    "__deepcopy__",
-    "__sizeof__",
-    "__dir__",
-    "__json__",
-    "__html__",
-    "__fspath__",
-    "__buffer__",
-    "__enter__",
-    "__exit__",
-    "__call__",
-    "__await__",
-    "__aiter__",
-    "__anext__",
-    "__instancecheck__",
-    "__subclasscheck__",
-    "__prepare__",
-    "model_dump",
-    "model_dump_json",
-    "dict",
-    "json",
-    "items",
-    "keys",
-    "values",
-    "get",
-    "copy",
-    "to_dict",
-    "isoformat",
-]
 BASES = (object, str, bytes, bytearray, int, float, dict, list, tuple, set, frozenset)
-FILLED = {
-    str: "text",
-    bytes: b"text",
-    bytearray: b"text",
-    int: 7,
-    float: 0.5,
-    dict: {"a": 1},
-    list: [1],
-    tuple: [1],
-    set: [1],
-    frozenset: [1],
-}
+FILLED = {str: "text", bytes: b"text", bytearray: b"text", int: 7, float: 0.5, dict: {"a": 1}}
+FILLED |= {base: [1] for base in (list, tuple, set, frozenset)}
 ERRORS = (RuntimeError, SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit)
+#: What an object may define though no base of its has it.
+SPECIAL = """bool len length_hint iter next reversed contains getitem missing getattr int float
+    bytes complex index abs neg pos invert add radd mul rmul mod rmod round trunc ceil floor
+    getstate copy deepcopy json html fspath buffer enter exit call await aiter anext"""
+FURTHER = {f"__{name}__" for name in re.findall(r"\w+", SPECIAL)}
+FURTHER |= {"model_dump", "model_dump_json", "dict", "json", "items", "keys", "values", "get"}
+#: What a class needs in order to be made.
+NEEDED = {"__new__", "__init__", "__init_subclass__", "__subclasshook__", "__class_getitem__"}
+NEEDED |= {"__doc__", "__dict__", "__class__", "__prepare__", "mro", "__call__", "__qualname__"}
+OF_A_TYPE = {"__module__", "__name__", "__mro__", "__bases__"}
 
 
 class Touched:
@@ -153,29 +73,40 @@ class Touched:
 
     def method(self, name, base):
         def touch(*args, **kwargs):
-            if self.armed:
-                self.calls.append(name)
-                raise self.error(name)
+            self.tell(name)
             return getattr(base, name)(*args, **kwargs)
 
         return touch
 
+    def tell(self, name) -> None:
+        if self.armed:
+            self.calls.append(name)
+            raise self.error(name)
+
+    def attribute(self, name):
+        def get(owner):
+            self.tell(name)
+            return type.__dict__[name].__get__(owner)
+
+        return property(get)
+
     def mine(self, base=object, *, meta=False):
-        """An object of a class of its own, and if need be of a metaclass, that calls all of these."""
-        names = [name for name in SPECIAL if hasattr(base, name) or base is object]
-        body = {name: self.method(name, base) for name in names}
-        body["__class__"] = property(self.method("__class__", base))
-        kind = type
-        if meta:
-            loud = [name for name in SPECIAL if hasattr(type, name)]
-            kind = type("Meta", (type,), {name: self.method(name, type) for name in loud})
-        made = kind("Loud", (base,), body)
+        """An object of a class, and if need be of a metaclass, whose every method tells."""
+        names = ({*dir(base)} if base in FILLED else {*dir(base), *FURTHER}) - NEEDED
+        body: dict = {name: self.method(name, base) for name in names | {"__getattr__"}}
+        body["__class__"] = property(body["__repr__"])
+        made = (self.metaclass() if meta else type)("Loud", (base,), body)
         return made(FILLED[base]) if base in FILLED else made()
+
+    def metaclass(self):
+        functions = {name for name in dir(type) if callable(getattr(type, name, 0))} - NEEDED
+        body: dict = {name: self.method(name, type) for name in functions}
+        return type("Meta", (type,), body | {name: self.attribute(name) for name in OF_A_TYPE})
 
 
 @pytest.fixture(params=ERRORS, ids=lambda error: error.__name__)
 def touched(request):
-    """Nothing of the host's was called: the list of calls stays empty."""
+    """Whatever the test does, nothing of the host's is called."""
     record = Touched(request.param)
     yield record
     record.armed = False
@@ -205,14 +136,10 @@ def test_no_method_of_a_value_is_ever_called(touched, meta):
 
 
 def test_no_method_of_a_key_is_ever_called(touched):
-    hashed = ("__eq__", "__hash__")
-    loud = type("Loud", (), {name: touched.method(name, object) for name in hashed})
-    keys = [loud(), *(touched.mine(base) for base in (str, int, float, tuple, bytes, frozenset))]
-    places = [
-        place
-        for key in keys
-        for place in ({key: 1}, {key: 1, "a": 2}, [{key: "x", "text": "y"}], {"a": {key: 1}})
-    ]
+    keys = [touched.mine(base) for base in (object, str, int, float, tuple, bytes, frozenset)]
+    places = []
+    for key in keys:
+        places += {key: 1}, {key: 1, "a": 2}, [{key: "x", "text": "y"}], {"a": {key: 1}}
     touched.armed = True
     for place in places:
         render(place, LIMIT, PLAIN)
@@ -220,18 +147,24 @@ def test_no_method_of_a_key_is_ever_called(touched):
         assert fingerprint(place, KEY) is None
 
 
-def test_a_subclass_is_read_as_the_built_in_that_it_is(touched):
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="__buffer__ is a method since 3.12")
+def test_an_object_with_a_buffer_of_its_own_is_not_asked_for_it(touched):
+    value = touched.mine()
+    assert "__buffer__" in type(value).__dict__
+    touched.armed = True
+    assert fingerprint([value], KEY) is None
+    assert fingerprint({"a": 1, "b": {"c": value}}, KEY) is None
+
+
+def test_a_subclass_is_read_as_the_built_in_that_it_is():
+    touched = Touched(RuntimeError)
     values = {base: touched.mine(base) for base in BASES}
     touched.armed = True
     read = {base: shown([value]) for base, value in values.items()}
     touched.armed = False
-    assert json.loads(read[str]) == ["text"]
-    assert json.loads(read[bytes]) == json.loads(read[bytearray]) == [{"bytes": 4}]
-    assert json.loads(read[int]) == [7]
-    assert json.loads(read[float]) == [0.5]
-    assert json.loads(read[dict]) == [{"a": 1}]
-    assert json.loads(read[list]) == json.loads(read[tuple]) == json.loads(read[set]) == [[1]]
-    assert json.loads(read[object]) == [f"<{__name__}.Loud>"]
+    binary = {"bytes": len("text")}
+    expected = FILLED | {bytes: binary, bytearray: binary, object: f"<{__name__}.Loud>"}
+    assert {base: json.loads(text)[0] for base, text in read.items()} == expected
 
 
 class Lying(dict):
@@ -248,14 +181,17 @@ class Lying(dict):
 
 
 def test_overridden_methods_of_a_container_hide_nothing_and_invent_nothing():
+    class Endless(list):
+        def __iter__(self):
+            return itertools.count()
+
     assert parsed(Lying(a=1, b=2)) == {"a": 1, "b": 2}
+    assert parsed(Endless([1, 2])) == [1, 2]
     assert parsed([OrderedDict(a=1), defaultdict(list, b=2)]) == [{"a": 1}, {"b": 2}]
 
 
 class Account:
     """A plain object of the host."""
-
-    password = CANARY
 
     def __init__(self) -> None:
         self.password = CANARY
@@ -265,52 +201,37 @@ class Account:
 
 
 def test_an_unknown_object_is_only_the_name_of_its_type():
-    name = f"<{__name__}.Account>"
-    assert parsed({"a": Account(), "b": Decimal(1), "c": Account}) == {
-        "a": name,
-        "b": "<decimal.Decimal>",
-        "c": "<type>",
-    }
+    own = f"<{__name__}.Account>"
+    assert parsed([Account(), Decimal(1), Account, 1j]) == [
+        *(own, "<decimal.Decimal>", "<type>", "<complex>")
+    ]
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
+def test_what_can_be_read_once_is_never_read():
+    for make in (
         lambda: (number for number in range(10)),
         lambda: iter([1, 2, 3]),
         lambda: itertools.count(),
         lambda: map(int, "123"),
-        lambda: enumerate("ab"),
-    ],
-    ids=["generator", "iterator", "endless", "map", "enumerate"],
-)
-def test_what_can_be_read_once_is_never_read(make):
-    value, untouched = make(), make()
-    for place in surroundings(value):
-        shown(place)
-        size_of(place)
-        assert fingerprint(place, KEY) is None
-    assert next(value) == next(untouched)
+    ):
+        value, untouched = make(), make()
+        for place in surroundings(value):
+            shown(place)
+            size_of(place)
+            assert fingerprint(place, KEY) is None
+        assert next(value) == next(untouched)
 
 
 def test_a_file_is_never_read_and_a_coroutine_never_started(tmp_path):
-    async def started():
+    async def start():
         raise AssertionError("started")
 
     (tmp_path / "a").write_text("abc")
-    waiting = started()
+    waiting = start()
     with (tmp_path / "a").open() as file:
         assert parsed([file, waiting]) == ["<_io.TextIOWrapper>", "<coroutine>"]
         assert file.read() == "abc"
     waiting.close()
-
-
-def test_endless_iteration_of_a_subclass_of_list_does_not_begin():
-    class Endless(list):
-        def __iter__(self):
-            return itertools.count()
-
-    assert parsed(Endless([1, 2])) == [1, 2]
 
 
 # --- objects whose fields are known
@@ -361,11 +282,17 @@ class Mode(str, enum.Enum):
     FAST = CANARY
 
 
+class Access(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
         (Order(1), {"number": 1, "note": "n", "password": "[redacted]"}),
         (Slotted(1), {"number": 1, "api_key": "[redacted]"}),
+        (Slotted.__new__(Slotted), {}),
         (Login("ada", CANARY), {"user": "ada", "password": "[redacted]"}),
         (
             Model(number=1),
@@ -373,8 +300,9 @@ class Mode(str, enum.Enum):
         ),
         (Colour.RED, f"{__name__}.Colour.RED"),
         (Mode.FAST, f"{__name__}.Mode.FAST"),
+        (Access.WRITE, f"{__name__}.Access.WRITE"),
     ],
-    ids=["dataclass", "slots", "named tuple", "pydantic", "enum", "enum of str"],
+    ids=["dataclass", "slots", "unset", "named tuple", "pydantic", "enum", "enum of str", "flag"],
 )
 def test_known_kinds_of_objects_show_their_fields_and_no_secret(value, expected):
     assert parsed(value) == expected
@@ -391,14 +319,14 @@ def test_a_field_behind_a_property_is_not_looked_up():
         def __dict__(self):
             raise AssertionError("__dict__")
 
-    assert parsed(Odd.__new__(Odd)) == {}
+    assert parsed(Odd(1)) == {}
 
 
 # --- the text of ordinary values
 
 
 def clean(value):
-    """What no encoder and no database refuses, as the documentation says it."""
+    """U+FFFD for what encoders or databases refuse."""
     if isinstance(value, str):
         return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in value)
     if isinstance(value, dict):
@@ -412,6 +340,12 @@ NUMBERS = (0, 1, -1, True, False, None, 2**64, -(2**70), 0.1, -0.0, 1e300)
 
 def some_text(chance) -> str:
     return "".join(chance.choices(LETTERS, k=chance.choice((0, 1, 3, 9, 40, 300))))
+
+
+def some_key(chance, at):
+    """No two are the same in JSON."""
+    odd = {0: None, 1: False, 2: at + 0.5}.get(at, at + 10)
+    return odd if chance.random() < 0.2 else f"{some_text(chance)}k{at}"
 
 
 def some_value(chance, depth=4):
@@ -428,24 +362,17 @@ def some_value(chance, depth=4):
     return {some_key(chance, at): item for at, item in enumerate(items)}
 
 
-def some_key(chance, at):
-    """No two are the same in JSON."""
-    odd = {0: None, 1: False, 2: at + 0.5}.get(at, at + 10)
-    return odd if chance.random() < 0.2 else f"{some_text(chance)}k{at}"
-
-
-def as_json(value):
-    """What the standard library makes of a value."""
+def by_the_library(value):
     return json.loads(json.dumps(clean(value)))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_value_under_the_limit_is_what_the_standard_library_writes(seed):
     chance = random.Random(seed)
     for _ in range(20):
         value = [some_value(chance)]
         rendered = render(value, None, PLAIN)
-        assert json.loads(rendered.text) == as_json(value)
+        assert json.loads(rendered.text) == by_the_library(value)
         assert not rendered.truncated
         rendered.text.encode()
 
@@ -459,25 +386,19 @@ def test_json_is_compact_and_not_escaped_to_ascii():
     [
         (None, None),
         (True, True),
-        (12, 12),
         (2**64, 2**64),
         (0.5, 0.5),
-        (math.nan, "NaN"),
-        ([math.inf, -math.inf], ["Infinity", "-Infinity"]),
+        ([math.nan, math.inf, -math.inf], ["NaN", "Infinity", "-Infinity"]),
         (b"secret bytes", {"bytes": 12}),
         ([bytearray(3)], [{"bytes": 3}]),
-        ({1, 2}, [1, 2]),
-        (frozenset({"a"}), ["a"]),
-        ((), []),
-        ({}, {}),
+        ([{1, 2}, frozenset({"a"}), ()], [[1, 2], ["a"], []]),
         (
             {1: "a", 0.5: "b", None: "c", False: "d"},
             {"1": "a", "0.5": "b", "null": "c", "false": "d"},
         ),
         ({(1, 2): "a", object: "b"}, {"<tuple>": "a", "<type>": "b"}),
-        ({"": 1, "a.b": 2, "gen_ai.tool.name": 3, "__proto__": 4},) * 2,
+        (*[{"": 1, "a.b": 2, "gen_ai.tool.name": 3, "__proto__": 4}] * 2,),
         ([1 << 100_000], ["<int of 100001 bits>"]),
-        (Decimal("1.5"), "<decimal.Decimal>"),
     ],
 )
 def test_a_value_becomes_json(value, expected):
@@ -490,13 +411,14 @@ def test_text_stays_as_it_is():
         assert render(text, LIMIT, PLAIN) == (text, False)
 
 
-@pytest.mark.parametrize("bad", ["\ud83d", "\0", "a\udc00b"])
-def test_text_that_encoders_or_databases_refuse_is_replaced(bad):
-    for value in (bad, [bad], {bad: bad}, bad * 500):
-        text = shown(value)
-        text.encode("utf-8")
-        assert "\0" not in text
-        assert "\ufffd" in text
+def test_text_that_encoders_or_databases_refuse_is_replaced():
+    for bad in ("\ud83d", "\0", "a\udc00b"):
+        for value in (bad, [bad], {bad: bad}, bad * 500, {"x": bad * 500}):
+            text = shown(value)
+            text.encode("utf-8")
+            assert "\ufffd" in text
+            assert "\0" not in text
+            assert "\\u0000" not in text
 
 
 def test_a_cycle_is_named_and_a_shared_value_is_not_one():
@@ -512,10 +434,6 @@ def test_a_cycle_is_named_and_a_shared_value_is_not_one():
     assert fingerprint(ring, KEY) is None
 
 
-class Text(str):
-    __slots__ = ()
-
-
 def nested(depth) -> list:
     value: list = []
     for _ in range(depth):
@@ -524,13 +442,13 @@ def nested(depth) -> list:
 
 
 def test_a_deep_value_ends_in_a_mark():
-    assert "<deep>" not in shown(nested(49))
+    assert parsed(nested(49)) == nested(49)
     rendered = render(nested(100_000), LIMIT, PLAIN)
-    assert rendered.truncated
     value = json.loads(rendered.text)
     for _ in range(50):
         (value,) = value
     assert value == "<deep>"
+    assert rendered.truncated
     assert fingerprint(nested(100_000), KEY) is None
 
 
@@ -568,20 +486,20 @@ def agrees(cut, whole) -> None:
         assert cut == whole
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_cut_value_still_parses_as_json_and_keeps_the_limit(seed):
     chance = random.Random(seed)
     for _ in range(20):
         value = [some_value(chance) for _ in range(chance.choice((1, 3)))]
-        whole = as_json(value)
-        full = len(render(value, None, PLAIN).text.encode())
-        for limit in (64, 65, 80, 127, 300, 1000, full - 1, full, full + 250):
-            rendered = render(value, max(limit, 64), PLAIN)
+        whole = by_the_library(value)
+        full = len(shown(value, None).encode())
+        for limit in {64, 65, 80, 127, 300, 1000, *(max(64, full + more) for more in (-1, 0, 250))}:
+            rendered = render(value, limit, PLAIN)
             cut = json.loads(rendered.text)
-            assert len(rendered.text.encode()) <= max(limit, 64)
-            assert rendered.truncated or cut == whole
+            assert len(rendered.text.encode()) <= limit
+            assert rendered.truncated == (cut != whole)
+            assert rendered.truncated or limit >= full
             assert not rendered.truncated or limit < full + 250
-            assert rendered.truncated or max(limit, 64) >= full
             agrees(cut, whole)
 
 
@@ -597,15 +515,14 @@ def test_a_value_that_fits_exactly_is_not_cut():
 def test_a_cut_text_says_in_front_how_long_it_was_and_splits_no_character(letter):
     text = letter * 100_000
     mark = "[cut: 100000 characters] "
-    whole = clean(text)
     for limit in (64, 65, 66, 67, 1000, LIMIT):
         plain = render(text, limit, PLAIN)
         assert plain.truncated
         assert plain.text.startswith(mark)
-        assert whole.startswith(plain.text.removeprefix(mark))
+        assert clean(text).startswith(plain.text.removeprefix(mark))
         assert limit - 4 < len(plain.text.encode()) <= limit
         within = render({"a": text}, limit, PLAIN)
-        agrees(json.loads(within.text), {"a": whole})
+        agrees(json.loads(within.text), {"a": clean(text)})
         assert limit - 10 < len(within.text.encode()) <= limit
 
 
@@ -620,12 +537,20 @@ def test_a_key_too_long_for_the_limit_is_counted_as_missing():
     assert parsed({"b": 2, "x" * 10_000: 1}) == {"b": 2, "x" * 10_000: 1}
 
 
+def test_without_a_limit_nothing_is_cut():
+    value = {"text": "x" * 300_000, "numbers": list(range(50_000)), "é": ["é" * 100_000]}
+    rendered = render(value, None, PLAIN)
+    assert not rendered.truncated
+    assert json.loads(rendered.text) == value
+
+
 GIANT = """
 import json, resource, sys, time, tracemalloc
 from toolspan.content import Redactor, fingerprint, render, size_of
 
 def peak_rss():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 value = {value}
 redactor = Redactor()
@@ -642,57 +567,40 @@ size_of(value), fingerprint(value, b"k")
 looked = time.perf_counter() - begun
 tracemalloc.start()
 render(value, 64000, redactor)
-print(json.dumps(dict(seconds=min(seconds), grown=grown, looked=looked, text=rendered.text,
-                      peak=tracemalloc.get_traced_memory()[1] / 1e6, cut=rendered.truncated)))
+peak = tracemalloc.get_traced_memory()[1] / 1e6
+print(json.dumps([min(seconds), looked, grown, peak, rendered.text, rendered.truncated]))
 """
 
 
-@pytest.mark.parametrize(
-    ("value", "begins"),
-    [
-        ('"x" * 200_000_000', "[cut: 200000000 characters] xxx"),
-        ("""'{"a": "' + "x" * 200_000_000""", '[cut: 200000007 characters] {"a": "xx'),
-        ('["x" * 1_000_000 + str(i) for i in range(200)]', '["[cut: 1000001 characters] xxx'),
-        ('["x" * 50 + str(i) for i in range(2_000_000)]', '["xxx'),
-        ('{"text": "x" * 200_000_000}', '{"text":"[cut: 200000000 characters] xxx'),
-        ('{"a": bytes(200_000_000), "b": "x" * 64_000}', '{"a":{"bytes":200000000},"b":"[cut'),
-        ("list(range(1_000_000))", "[0,1,2,"),
-        ("{str(i): i for i in range(1_000_000)}", '{"0":0,"1":1,'),
-        ('type("S", (str,), {})("x" * 200_000_000)', "[cut: 200000000 characters] xxx"),
-    ],
-    ids=[
-        "text",
-        "json text",
-        "texts",
-        "short texts",
-        "argument",
-        "bytes",
-        "list",
-        "dict",
-        "subclass",
-    ],
-)
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
-def test_a_result_of_200_mb_adds_less_than_2_mb_and_50_ms(value, begins):
-    program = textwrap.dedent(GIANT).replace("{value}", value)
+@pytest.mark.parametrize(
+    ("value", "begins", "bound"),
+    [
+        ('"x" * 200_000_000', "[cut: 200000000 characters] xxx", 0.05),
+        ("""'{"a": "' + "x" * 200_000_000""", '[cut: 200000007 characters] {"a": "xx', 0.05),
+        ('["x" * 1_000_000 + str(i) for i in range(200)]', '["[cut: 1000001 characters] x', 0.05),
+        ('["x" * 50 + str(i) for i in range(2_000_000)]', '["xxx', 0.05),
+        ('{"text": "x" * 200_000_000}', '{"text":"[cut: 200000000 characters] xxx', 0.05),
+        ('{"a": bytes(200_000_000), "b": "x" * 64_000}', '{"a":{"bytes":200000000},"b":"[', 0.05),
+        ('type("S", (str,), {})("x" * 200_000_000)', "[cut: 200000000 characters] xxx", 0.05),
+        ("[0] * 1_000_000", "[0,0,0,", 0.2),
+        ("{str(i): i for i in range(1_000_000)}", '{"0":0,"1":1,', 0.2),
+    ],
+    ids=re.findall(r"\w+", "text json_text texts short_texts argument bytes subclass items keys"),
+)
+def test_a_result_of_200_mb_adds_less_than_2_mb_and_50_ms(value, begins, bound):
+    program = GIANT.replace("{value}", value)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, check=True, text=True, timeout=120
     )
-    seen = json.loads(done.stdout)
-    assert seen["text"].startswith(begins)
-    assert seen["cut"]
-    assert LIMIT - 100 < len(seen["text"].encode()) <= LIMIT
-    assert seen["peak"] < 2
-    assert seen["grown"] < 2
-    assert seen["seconds"] < 0.050
-    assert seen["looked"] < 0.050
-
-
-def test_without_a_limit_nothing_is_cut():
-    value = {"text": "x" * 300_000, "numbers": list(range(50_000)), "é": ["é" * 100_000]}
-    rendered = render(value, None, PLAIN)
-    assert not rendered.truncated
-    assert json.loads(rendered.text) == value
+    seconds, looked, grown, peak, text, cut = json.loads(done.stdout)
+    assert text.startswith(begins)
+    assert LIMIT - 100 < len(text.encode()) <= LIMIT
+    assert cut
+    assert grown < 2
+    assert peak < 1
+    assert seconds < bound
+    assert looked < 0.05
 
 
 # --- the size
@@ -710,26 +618,19 @@ def test_without_a_limit_nothing_is_cut():
         (["abc", 1, "de"], 5),
         (("abc", None), 3),
         ([{"type": "text", "text": "hello"}, {"type": "image", "data": "xxxx"}], 5),
-        ([{"type": "image", "data": "xxxx"}], None),
+        ([{"type": "image", "data": "xxxx"}, {"text": 5}, ["nested"]], None),
         ({"a": {"text": "not a block of a list"}}, None),
-        ([["nested"]], None),
-        ([{"text": 5}], None),
         ([""], 0),
-        (None, None),
         (5, None),
-        ({"a"}, None),
         (["x"] * 1_500, 1_000),
         ({str(number): "x" for number in range(1_500)}, 1_000),
+        (Mode.FAST, None),
+        (Lying(a="abc"), None),
+        ([Lying(text="abc"), "de"], 2),
     ],
 )
 def test_the_size_is_the_length_of_what_is_already_text(value, size):
     assert size_of(value) == size
-
-
-def test_no_size_is_taken_of_a_subclass():
-    assert size_of(Mode.FAST) is None
-    assert size_of(Lying(a="abc")) is None
-    assert size_of([Lying(text="abc"), "de"]) == 2
 
 
 # --- the fingerprint
@@ -742,23 +643,17 @@ def by_hand(canonical, key=KEY) -> str:
 
 
 def test_the_fingerprint_is_a_keyed_hash_of_the_documented_form():
-    assert fingerprint({"b": [1, (2.5, None)], "a": "x"}, KEY) == by_hand(
-        {"a": "x", "b": [1, [2.5, None]]}
-    )
+    value = {"b": [1, (2.5, None)], "a": "x"}
+    assert fingerprint(value, KEY) == by_hand({"a": "x", "b": [1, [2.5, None]]})
     assert fingerprint("x" * 300, KEY) == by_hand((..., 300, "x" * 256))
-    assert fingerprint({"a": 1}, b"other") == by_hand({"a": 1}, b"other")
-    assert fingerprint({"a": 1}, b"k" * 500) == by_hand({"a": 1}, b"k" * 500)
+    assert fingerprint(value, b"k" * 500) == by_hand({"a": "x", "b": [1, [2.5, None]]}, b"k" * 500)
+    assert fingerprint(value, b"k") != fingerprint(value, b"l")
+    assert fingerprint(value, b"") is None
 
 
 def test_the_fingerprint_is_the_same_in_every_version_of_python():
-    assert fingerprint({"b": 2, "a": [1, "é", 2**70, None, True, 0.5, b"\0"]}, KEY) == GOLDEN
-
-
-GOLDEN = "2c7c9b4adc03310e"
-
-
-def test_a_fingerprint_needs_a_key():
-    assert fingerprint({"pin": 1234}, b"") is None
+    value = {"b": 2, "a": [1, "é", 2**70, None, True, 0.5, b"\0"]}
+    assert fingerprint(value, KEY) == "2c7c9b4adc03310e"
 
 
 def test_the_order_of_keys_does_not_matter():
@@ -769,43 +664,35 @@ def test_the_order_of_keys_does_not_matter():
 
 
 def test_different_arguments_have_different_fingerprints():
-    different = [
+    different = (
         None, True, False, 0, 1, -1, 1.0, 0.0, -0.0, math.inf, "", "1", "a", "b", b"", b"1", b"a",
         [], {}, [1], [[1]], [1, 2], [2, 1], ["a", 1], {"a": 1}, {"a": True}, {"a": 1.0}, {"a": "1"},
         {"a": None}, {"b": 1}, {"a": 1, "b": 2}, {"a": 2, "b": 1}, [{"a": 1}], [["a", 1]],
         {"a": {"b": 1}}, "\ud800", "\udc00", "\ufffd", 2**64, 2**64 + 1, -(2**64), 2**4095,
         "x" * 256, "x" * 257, "x" * 258, "y" + "x" * 256, b"x" * 257, [257, "x" * 256],
         ["...", 257, "x" * 256], {"a": "x" * 300}, {"a": "x" * 301},
-    ]  # fmt: skip
+    )  # fmt: skip
     marks = [fingerprint(value, KEY) for value in different]
-    assert None not in marks
+    assert all(mark is not None and len(mark) == 16 and int(mark, 16) >= 0 for mark in marks)
     assert len(set(marks)) == len(different)
-    assert all(len(mark) == 16 and int(mark, 16) >= 0 for mark in marks)
 
 
-def test_anything_else_has_no_fingerprint():
-    for value in (
+class Text(str):
+    __slots__ = ()
+
+
+def test_anything_but_small_exact_built_in_values_has_no_fingerprint():
+    strange = (
         object(), {1, 2}, frozenset(), bytearray(b"a"), memoryview(b"a"), 1j, ..., range(3), Text("a"),
         Mode.FAST, OrderedDict(a=1), Decimal(1), 2**4096, -(2**4096), {1: 2}, {"a": 1, None: 2},
         {Text("a"): 1}, {"a": object()}, [Text("a")], {"x" * 257: 1}, [1] * 1_000, [[1]] * 500,
         {str(number): 1 for number in range(1_000)}, nested(20), {"a": nested(19)},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for value in strange:
         assert fingerprint(value, KEY) is None
         assert fingerprint({"a": value}, KEY) is None
-
-
-def test_the_bounds_of_a_fingerprint_are_where_they_are_said_to_be():
-    assert fingerprint([1] * 999, KEY)
-    assert fingerprint(nested(19), KEY)
-    assert fingerprint({"x" * 256: 1}, KEY)
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="__buffer__ is a method since 3.12")
-def test_an_object_with_a_buffer_of_its_own_is_not_asked_for_it(touched):
-    value = touched.mine()
-    touched.armed = True
-    assert fingerprint([value], KEY) is None
-    assert fingerprint({"a": 1, "b": {"c": value}}, KEY) is None
+    for value in ([1] * 999, nested(19), {"x" * 256: 1}):
+        assert fingerprint(value, KEY)
 
 
 def test_a_long_text_costs_no_more_than_its_head():
@@ -816,26 +703,25 @@ def test_a_long_text_costs_no_more_than_its_head():
         return time.perf_counter() - begun
 
     small, large = {"a": "x" * 257}, {"a": "x" * 50_000_000}
-    best = min(cost(large) for _ in range(5)), min(cost(small) for _ in range(5))
-    assert best[0] < 3 * best[1]
+    assert min(cost(large) for _ in range(5)) < 3 * min(cost(small) for _ in range(5))
 
 
 # --- another thread changes the value meanwhile
 
 
-@pytest.mark.parametrize("kind", ["dict", "list", "set"])
+@pytest.mark.parametrize("kind", [dict, list, set])
 def test_a_value_that_another_thread_changes_raises_nothing(kind):
-    value = {"dict": {}, "list": [], "set": set()}[kind]
+    value = kind()
     done = threading.Event()
 
     def change():
         for number in itertools.count():
             if done.is_set():
                 return
-            if kind == "dict":
+            if kind is dict:
                 value[f"key{number % 700}"] = [number]
                 value.pop(f"key{(number * 7) % 700}", None)
-            elif kind == "list":
+            elif kind is list:
                 value.extend([number, "abc"])
                 del value[: number % 5]
             else:
@@ -847,10 +733,10 @@ def test_a_value_that_another_thread_changes_raises_nothing(kind):
     thread.start()
     try:
         sys.setswitchinterval(1e-5)
-        until = time.monotonic() + 0.7
+        until = time.monotonic() + 0.4
         while time.monotonic() < until:
             for place in (value, {"a": value}):
-                json.loads(render(place, 3_000, PLAIN).text)
+                json.loads(shown(place, 3_000))
                 size_of(place)
                 fingerprint(place, KEY)
     finally:
@@ -868,66 +754,20 @@ SPELLED |= {
     word: (word, word.upper(), f"card_{word}", f"x-{word}-1", f"card{word.title()}")
     for word in SECRET_WORDS
 }
-SPELLED |= {
-    "and further": (
-        *(
-            "apiKey",
-            "API Key",
-            "api_key",
-            "X-Api-Key",
-            "private-key",
-            "accessKeyId",
-            "access_token",
-        ),
-        *("Set-Cookie", "Proxy-Authorization", "AWS_SECRET_ACCESS_KEY", "refreshTokens", "userPIN"),
-        *("auth_tokens", "client.secret", "user SSN", "pass wd", "pass_phrase", "pinCode"),
-    )
-}
-HARMLESS = [
-    "tokens",
-    "max_tokens",
-    "total_tokens",
-    "maxTokens",
-    "prompt_tokens",
-    "completion_tokens",
-    "input_tokens",
-    "output_tokens",
-    "tokenizer",
-    "tokenization",
-    "token_count",
-    "tokenCount",
-    "token_limit",
-    "token_usage",
-    "token_type",
-    "tokens_per_second",
-    "budget_tokens",
-    "secretary",
-    "shipping",
-    "spinner",
-    "pinned",
-    "opinion",
-    "className",
-    "key",
-    "keyboard",
-    "monkey",
-    "author",
-    "authority",
-    "pass",
-    "passenger",
-    "compass",
-    "user",
-    "id",
-    "description",
-    "hotpot",
-    "option",
-    "pins",
-    "lesson",
-    "bypass",
-    "session",
-]
+SPELLED["and further"] = (
+    *("apiKey", "API Key", "api_key", "X-Api-Key", "private-key", "accessKeyId", "access_token"),
+    *("Set-Cookie", "Proxy-Authorization", "AWS_SECRET_ACCESS_KEY", "refreshTokens", "userPIN"),
+    *("auth_tokens", "client.secret", "user SSN", "pass wd", "pass_phrase", "pinCode"),
+)
+HARMLESS = """
+tokens max_tokens total_tokens maxTokens prompt_tokens completion_tokens input_tokens output_tokens
+tokenizer tokenization token_count tokenCount token_limit token_usage token_type tokens_per_second
+budget_tokens secretary shipping spinner pinned opinion className key keyboard monkey author
+authority pass passenger compass user id description hotpot option pins lesson bypass session
+"""
 
 
-@pytest.mark.parametrize("part", SPELLED)
+@pytest.mark.parametrize("part", sorted(SPELLED))
 def test_what_stands_under_a_secret_key_is_never_written(part):
     for name in SPELLED[part]:
         deep: object = {name: CANARY}
@@ -948,7 +788,7 @@ def test_what_stands_under_a_secret_key_is_never_written(part):
         assert parsed({name: {"a": CANARY}, "b": 1}) == {name: "[redacted]", "b": 1}
 
 
-@pytest.mark.parametrize("part", SPELLED)
+@pytest.mark.parametrize("part", sorted(SPELLED))
 def test_a_secret_in_raw_json_text_is_never_written(part):
     secrets = (CANARY, [CANARY, "]"], {"a": {"}": CANARY}}, f'"{CANARY}\\', None, 1.5e300)
     for name, secret in itertools.product(SPELLED[part], secrets):
@@ -962,7 +802,7 @@ def test_a_secret_in_raw_json_text_is_never_written(part):
 
 
 def test_a_key_that_only_looks_like_a_secret_one_is_shown():
-    for name in HARMLESS:
+    for name in HARMLESS.split():
         assert parsed({name: "v"}) == {name: "v"}
         assert shown(f'{{"{name}": "v"}}') == f'{{"{name}": "v"}}'
 
@@ -984,6 +824,7 @@ def pieces(text, size=6):
         '{"pass\\u0077ord": "' + CANARY + '"}',
         '{"\\u0074oken" : {"a":"' + CANARY + '"}}',
         f'{{"token": {CANARY}-{CANARY}, "a": 1}}',
+        f'{{"token": 12-{CANARY}, "a": 1}}',
         f'no json: {{"token":\n  "{CANARY}"}} and more',
         f'{{"a":1,"cookie":"{CANARY}"}}\n{{"a":2,"cookie":"{CANARY}"}}',
         f'{{":token": "{CANARY}", "token:": "{CANARY}"}}',
@@ -993,14 +834,14 @@ def pieces(text, size=6):
 )
 def test_a_secret_in_text_is_hidden_wherever_the_text_is_cut(text):
     for end in range(len(text) + 1):
-        for shown_text in (shown(text[:end], None), shown({"a": text[:end]}, None)):
-            assert not any(piece in shown_text for piece in pieces(CANARY))
+        for written in (shown(text[:end], None), shown({"a": text[:end]}, None)):
+            assert not any(piece in written for piece in pieces(CANARY))
     for limit in (64, 70, 80, 100):
         assert CANARY not in shown(text * 20, limit)
 
 
 def redacted(value, secret):
-    """The rule, by an own walk over what a parser reads."""
+    """The rule, by a walk of the test's own over what a parser reads."""
     if isinstance(value, dict):
         return {k: "[redacted]" if k in secret else redacted(v, secret) for k, v in value.items()}
     return [redacted(item, secret) for item in value] if isinstance(value, list) else value
@@ -1016,28 +857,34 @@ def with_secrets(chance, value, secret):
     return dict(chance.sample(list(items.items()), len(items)))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 def test_any_json_text_is_redacted_as_a_parser_reads_it(seed):
     chance = random.Random(seed)
     secret = ["password", "x-api-key", '"token"', "\ncookie\\", "secret:", ":pin", "ötp otp"]
-    for _ in range(20):
+    for _ in range(15):
         value = json.loads(json.dumps([some_value(chance), {"a": {}}]))
         value = with_secrets(chance, value, secret)
         for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
-            rendered = shown(text, None)
-            assert json.loads(rendered) == redacted(json.loads(clean(text)), secret)
-            assert CANARY not in rendered
+            written = shown(text, None)
+            assert json.loads(written) == redacted(json.loads(clean(text)), secret)
+            assert CANARY not in written
         assert json.loads(shown(value, None)) == redacted(clean(value), secret)
+
+
+def test_only_what_stands_under_the_key_is_hidden():
+    for text, expected in (
+        ('{"token": "a\nb", "c": 1}', '{"token": "[redacted]", "c": 1}'),
+        ('{"cookie":{"a":[1]}}\n{"b":2}', '{"cookie":"[redacted]"}\n{"b":2}'),
+        ("{'otp': 'it\\'s', 'b': ','}", "{'otp': '[redacted]', 'b': ','}"),
+        ('see "token": 5 and more', 'see "token": "[redacted]" and more'),
+    ):
+        assert shown(text) == expected
 
 
 def test_python_quoted_in_a_text_stays_python():
     text = shown(str({"a": 1, "password": "it's", "b": None, "otp": None}))
-    assert ast.literal_eval(text.replace('"[redacted]"', "'[redacted]'")) == {
-        "a": 1,
-        "password": "[redacted]",
-        "b": None,
-        "otp": "[redacted]",
-    }
+    quoted = ast.literal_eval(text)
+    assert quoted == {"a": 1, "password": "[redacted]", "b": None, "otp": "[redacted]"}
 
 
 def test_redaction_is_linear_in_the_length_of_a_text():
@@ -1050,23 +897,16 @@ def test_redaction_is_linear_in_the_length_of_a_text():
         '"token":', '\\"token\\":', '":', "':", '"token":[', '"token":"', '"a":"', "\\", '\\"', '"',
         "'", '"token": \'', '"token":1,"a":"\\\\', '"token":"\\', ' "token" ', '{"a":',
     ):  # fmt: skip
-        for text in (
-            piece * (200_000 // len(piece)) + ":",
-            '"' + piece * (200_000 // len(piece)) + ":",
-        ):
-            assert min(cost(text) for _ in range(2)) < 1.0, piece
+        text = piece * (100_000 // len(piece)) + ":"
+        for longer in (text, f'"{text}', f'"token":"{text}'):
+            assert min(cost(longer) for _ in range(2)) < 0.5, piece
 
 
 def test_further_keys_are_given_as_parts_in_any_case():
     redactor = Redactor(extra=["Customer-Id", "tokens", " "])
-    assert parsed(
-        {"CUSTOMER_ID": 1, "xcustomerids": 2, "max_tokens": 3, "id": 4}, redactor=redactor
-    ) == {
-        "CUSTOMER_ID": "[redacted]",
-        "xcustomerids": "[redacted]",
-        "max_tokens": "[redacted]",
-        "id": 4,
-    }
+    keys = ["CUSTOMER_ID", "xcustomerids", "max_tokens", "id"]
+    hidden = ["[redacted]", "[redacted]", "[redacted]", 1]
+    assert parsed(dict.fromkeys(keys, 1), redactor=redactor) == dict(zip(keys, hidden, strict=True))
     assert CANARY not in shown(f'{{"customerId": "{CANARY}"}}', redactor=redactor)
 
 
@@ -1089,11 +929,8 @@ def test_a_custom_redactor_is_told_path_value_and_tool():
         return value
 
     value = {"a": [1, {"b": "x"}], "password": CANARY}
-    redactor = Redactor(custom=custom)
-    assert parsed(value, redactor=redactor, tool="search") == {
-        "a": [1, {"b": "x"}],
-        "password": "[redacted]",
-    }
+    read = parsed(value, redactor=Redactor(custom=custom), tool="search")
+    assert read == {"a": [1, {"b": "x"}], "password": "[redacted]"}
     assert told == [
         ((), value, "search"),
         (("a",), value["a"], "search"),
@@ -1108,49 +945,42 @@ def test_what_a_custom_redactor_returns_is_written_instead():
         if path[-1:] == ("mail",):
             return "[mail]"
         if path[-1:] == ("card",):
-            return {"last": str(value)[-4:], "password": CANARY, "mail": "kept: not asked again"}
+            return {"last": str(value)[-4:], "password": CANARY, "mail": "not asked again"}
         return None if path[-1:] == ("gone",) else value
 
-    redactor = Redactor(custom=custom)
-    assert parsed(
-        {"mail": CANARY, "card": 12345678, "gone": CANARY, "to": {"mail": 1}}, redactor=redactor
-    ) == {
+    value = {"mail": CANARY, "card": 12345678, "gone": CANARY, "to": {"mail": 1}}
+    assert parsed(value, redactor=Redactor(custom=custom)) == {
         "mail": "[mail]",
-        "card": {"last": "5678", "password": "[redacted]", "mail": "kept: not asked again"},
+        "card": {"last": "5678", "password": "[redacted]", "mail": "not asked again"},
         "gone": None,
         "to": {"mail": "[mail]"},
     }
 
 
 def test_raw_json_text_is_opened_for_a_custom_redactor():
-    redactor = Redactor(
-        custom=lambda path, value, _tool: "[mail]" if path == ("to", "mail") else value
-    )
+    def custom(path, value, _tool):
+        return "[mail]" if path == ("to", "mail") else value
+
+    redactor = Redactor(custom=custom)
     text = json.dumps({"to": {"mail": CANARY}, "token": CANARY, "a": 1})
-    assert parsed(text, redactor=redactor) == {
-        "to": {"mail": "[mail]"},
-        "token": "[redacted]",
-        "a": 1,
-    }
+    expected = {"to": {"mail": "[mail]"}, "token": "[redacted]", "a": 1}
+    assert parsed(text, redactor=redactor) == expected
     for plain in ("no json", "{broken", "[" * 100_000, "{'a': 1}"):
         assert shown(plain, None, redactor) == plain
 
 
 @pytest.mark.contains
 @pytest.mark.parametrize(
-    "answer", [ValueError("no"), object(), Account(), Text("a"), {1}, b"x"], ids=repr
+    "answer", [ValueError(), object(), Account(), Text("a"), {1}, b"x"], ids=repr
 )
 def test_a_custom_redactor_that_fails_shows_nothing(answer):
     def custom(path, value, _tool):
-        if path == ("mail",) and isinstance(answer, Exception):
+        if path == ("mail",) and type(answer) is ValueError:
             raise answer
         return answer if path == ("mail",) else value
 
-    redactor = Redactor(custom=custom)
-    assert parsed({"mail": {"deep": CANARY}, "a": 1}, redactor=redactor) == {
-        "mail": "[redaction failed]",
-        "a": 1,
-    }
+    read = parsed({"mail": {"deep": CANARY}, "a": 1}, redactor=Redactor(custom=custom))
+    assert read == {"mail": "[redaction failed]", "a": 1}
 
 
 @pytest.mark.contains
@@ -1168,10 +998,10 @@ def test_a_base_exception_of_a_custom_redactor_passes():
         shown({"a": 1}, redactor=Redactor(custom=custom))
 
 
-@pytest.mark.parametrize("limit", [64, 100, 200])
-def test_a_limit_holds_with_a_custom_redactor_too(limit):
+def test_a_limit_holds_with_a_custom_redactor_too():
     redactor = Redactor(custom=lambda _path, value, _tool: "y" * 50 if value == 3 else value)
-    rendered = render({"a": [1, 2, 3, "x" * 500], "b": 3}, limit, redactor)
-    assert len(rendered.text.encode()) <= limit
-    assert rendered.truncated
-    json.loads(rendered.text)
+    for limit in (64, 100, 200):
+        rendered = render({"a": [1, 2, 3, "x" * 500], "b": 3}, limit, redactor)
+        assert len(rendered.text.encode()) <= limit
+        assert rendered.truncated
+        json.loads(rendered.text)

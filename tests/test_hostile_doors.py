@@ -107,7 +107,7 @@ class Spying:
             if self.armed:
                 self.seen.append(name)
                 raise self._error("secret")
-            return QUIET.get(name, 0)
+            return QUIET.get(name.removeprefix("type's "), 0)
 
         return method
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import StructuredTool, tool
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -504,9 +504,9 @@ def test_an_interrupt_inside_an_agent_that_is_a_tool_interrupts_both(traced):
 
     @tool
     @program.counted
-    def delegate() -> str:
-        """Let another agent ask."""
-        return asking.invoke(HELLO)["messages"][-1].text
+    def delegate(config: RunnableConfig) -> str:
+        """Let another agent ask, in the same conversation."""
+        return asking.invoke(HELLO, config)["messages"][-1].text
 
     outer = remembering(asks(("delegate", {}, "outer-1")), tools=[delegate], name="outer")
     resumed(outer, "both-interrupted", "because")

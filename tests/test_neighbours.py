@@ -57,6 +57,7 @@ SITUATIONS = {
     "decorated": (["add"], ["ok"]),
     "interrupted": (["ask", "ask"], ["interrupted", "ok"]),
     "cancelled": (["nap"], ["cancelled"]),
+    "direct again": (["add"], ["ok"]),
 }
 TOOL_MARKS = (
     ("gen_ai.operation.name", "execute_tool"),
@@ -66,7 +67,6 @@ TOOL_MARKS = (
 AGENTS = ("agent", "async agent", "parallel", "async parallel", "sub-agent")
 
 both_orders = pytest.mark.parametrize("order", ["ours first", "theirs first"])
-all_situations = pytest.mark.parametrize("situation", SITUATIONS)
 
 
 @pytest.fixture(params=NEIGHBOURS)
@@ -109,50 +109,63 @@ def tool_spans(seen):
     return [s for s in seen["spans"] if any(s["said"].get(key) == is_ for key, is_ in TOOL_MARKS)]
 
 
-@all_situations
-def test_the_neighbour_alone_has_a_tool_span_of_its_own(neighbour, situation):
-    seen = told(neighbour, "theirs first")["alone"][situation]
-    assert [name for name, _ in seen["ran"]] == SITUATIONS[situation][0]
-    ends = situation != "cancelled" or NEIGHBOURS[neighbour][3]
-    assert bool(tool_spans(seen)) is ends
-    assert not [key for span in seen["spans"] for key in span["said"] if key.startswith("toolspan")]
-
-
-@both_orders
-@all_situations
-def test_beside_a_neighbour_each_call_is_one_span_that_says_how_it_ended(
-    neighbour, order, situation
-):
-    ran, outcomes = SITUATIONS[situation]
-    seen = told(neighbour, order)["with us"][situation]
-    assert Counter(name for name, _ in seen["ran"]) == Counter(ran)
-    assert seen["contained"] == []
-    spans = tool_spans(seen)
-    assert Counter(span["said"].get("toolspan.outcome") for span in spans) == Counter(outcomes)
-    assert {"toolspan.tool.fingerprint", "gen_ai.tool.name"} <= set.intersection(
-        *(set(span["said"]) for span in spans)
+def test_the_neighbour_alone_has_tool_spans_of_its_own(neighbour):
+    seen = told(neighbour, "theirs first")["alone"]
+    assert {name for name in seen if not tool_spans(seen[name])} == (
+        set() if NEIGHBOURS[neighbour][3] else {"cancelled"}
     )
-    assert {span_id for _, span_id in seen["ran"]} <= {span["id"] for span in spans}
+    said = [key for name in seen for span in seen[name]["spans"] for key in span["said"]]
+    assert not [key for key in said if key.startswith("toolspan")]
 
 
 @both_orders
-@all_situations
-def test_beside_a_neighbour_each_call_is_counted_once(neighbour, order, situation):
-    seen = told(neighbour, order)["with us"][situation]
-    assert Counter(seen["counted"]) == Counter(SITUATIONS[situation][1])
-    assert seen["foreign"] == 0
+def test_beside_a_neighbour_each_call_is_one_span_that_says_how_it_ended(neighbour, order):
+    seen = told(neighbour, order)["with us"]
+    outcomes = {
+        name: sorted(span["said"].get("toolspan.outcome", "-") for span in tool_spans(one))
+        for name, one in seen.items()
+    }
+    assert outcomes == {name: sorted(words) for name, (_, words) in SITUATIONS.items()}
+    assert {name: one["contained"] for name, one in seen.items() if one["contained"]} == {}
+    for one in seen.values():
+        for span in tool_spans(one):
+            assert {"toolspan.tool.fingerprint", "gen_ai.tool.name"} - set(span["said"]) == set()
 
 
 @both_orders
-@pytest.mark.parametrize("situation", AGENTS)
-def test_beside_a_neighbours_run_there_is_no_second_and_all_is_one_trace(
-    neighbour, order, situation
-):
-    spans = told(neighbour, order)["with us"][situation]["spans"]
-    ours = [span["name"] for span in spans if span["scope"] == "toolspan"]
-    assert [name for name in ours if name.startswith("invoke_agent")] == []
-    assert len({span["trace"] for span in spans}) == 1
-    assert len([span for span in spans if span["parent"] is None]) == 1
+def test_beside_a_neighbour_each_body_runs_once_and_inside_its_span(neighbour, order):
+    seen = told(neighbour, order)["with us"]
+    ran = {name: sorted(tool for tool, _ in one["ran"]) for name, one in seen.items()}
+    assert ran == {name: sorted(tools) for name, (tools, _) in SITUATIONS.items()}
+    for one in seen.values():
+        ids = [span_id for _, span_id in one["ran"]]
+        assert len(set(ids)) == len(ids)
+        assert set(ids) <= {span["id"] for span in tool_spans(one)}
+
+
+@both_orders
+def test_beside_a_neighbour_each_call_is_counted_once(neighbour, order):
+    seen = told(neighbour, order)["with us"]
+    counted = {name: Counter(one["counted"]) for name, one in seen.items()}
+    assert counted == {name: Counter(words) for name, (_, words) in SITUATIONS.items()}
+    assert {one["foreign"] for one in seen.values()} == {0}
+
+
+@both_orders
+def test_beside_a_neighbours_run_there_is_no_second_and_all_is_one_trace(neighbour, order):
+    seen = told(neighbour, order)["with us"]
+    for spans in (seen[name]["spans"] for name in AGENTS):
+        ours = [span["name"] for span in spans if span["scope"] == "toolspan"]
+        assert [name for name in ours if name.startswith("invoke_agent")] == []
+        assert len({span["trace"] for span in spans}) == 1
+        assert len([span for span in spans if span["parent"] is None]) == 1
+
+
+@both_orders
+def test_nothing_that_was_before_is_around_the_next_call(neighbour, order):
+    for seen in told(neighbour, order).values():
+        (span,) = seen["direct again"]["spans"]
+        assert span["parent"] is None
 
 
 @both_orders
@@ -215,6 +228,7 @@ def situations(program):
         "decorated": lambda: decorated(program).invoke(two),
         "interrupted": interrupted,
         "cancelled": lambda: asyncio.run(cancel()),
+        "direct again": lambda: program.add.invoke(two),
     }
 
 

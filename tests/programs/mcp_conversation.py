@@ -22,7 +22,9 @@ from receiver import Receiver
 
 PROGRAMS = Path(__file__).parent
 CLIENT, SERVER = PROGRAMS / "mcp_client.py", PROGRAMS / "mcp_server.py"
-HOME = str(Path(toolspan.__file__).parent.parent)
+HOME = Path(toolspan.__file__).parent.parent
+#: Beside the interpreter's own packages toolspan is there already, in each environment its own.
+SOURCES = {} if HOME.name == "site-packages" else {"PYTHONPATH": str(HOME)}
 MAIN = "import sys; from toolspan.cli import main; sys.exit(main())"
 
 
@@ -72,11 +74,14 @@ def converse(steps, mode, folder, *, server=sys.executable, **variables):
 def environment_of(receiver, log):
     """As a user sets it: where spans go, and nothing of how they are made."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "PYTHON"))}
-    return clean | {
-        "PYTHONPATH": HOME,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
-        "MCP_SERVER_CALLS": str(log),
-    }
+    return (
+        clean
+        | SOURCES
+        | {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+            "MCP_SERVER_CALLS": str(log),
+        }
+    )
 
 
 def traced(service, python, *command):

@@ -16,17 +16,14 @@ REVIEW = "langchain.agents.middleware.human_in_the_loop"
 
 
 def read(invocation: Invocation) -> ToolCall:
-    """Read the tool and its input without what the framework injects."""
+    """Read the tool and its input without what the framework injects; the run knows the agent."""
     tool = invocation.instance
-    config = invocation.get("config") or {}
-    metadata = {**(config.get("metadata") or {}), **(invocation.get("metadata") or {})}
     return ToolCall(
         name=tool.name,
         description=tool.description,
         arguments=_arguments(tool, invocation.get("tool_input")),
         id=invocation.get("tool_call_id"),
-        agent=metadata.get("lc_agent_name"),
-        conversation=_conversation(config),
+        conversation=_conversation(invocation.get("config") or {}),
         functions=(getattr(tool, "func", None), getattr(tool, "coroutine", None)),
     )
 
@@ -98,9 +95,12 @@ def _asked(call: Any) -> ToolCall:
 
 
 def read_run(invocation: Invocation) -> RunFacts:
-    """A graph that starts to stream is a run; a resuming input takes up an earlier one."""
+    """A graph that starts to stream is a run; a resuming input takes up an earlier one.
+
+    Its own metadata names its agent: a config that is handed on names the agent around it.
+    """
     graph, config = invocation.instance, invocation.get("config") or {}
-    metadata = {**((graph.config or {}).get("metadata") or {}), **(config.get("metadata") or {})}
+    metadata = {**(config.get("metadata") or {}), **((graph.config or {}).get("metadata") or {})}
     given = invocation.get("input")
     return RunFacts(
         name=graph.name,
@@ -118,6 +118,7 @@ MANAGERS = (f"{CALLBACKS}:CallbackManager", f"{CALLBACKS}:AsyncCallbackManager")
 TOOL_STARTS = tuple(f"{manager}.on_tool_start" for manager in MANAGERS)
 RUN_STARTS = tuple(f"{manager}.on_chain_start" for manager in MANAGERS)
 TOOLS = "langchain_core.tools.base"
+GRAPHS = ("langgraph.pregel.main:Pregel", "langgraph.pregel:Pregel")
 ENDS = ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
 
 ADAPTER = Adapter(
@@ -137,7 +138,9 @@ ADAPTER = Adapter(
             (f"{REVIEW}:_answer_message", f"{REVIEW}:HumanInTheLoopMiddleware._process_decision"),
             denied,
         ),
-        Run("langgraph.pregel.main:Pregel.stream", read_run, raised, RUN_STARTS),
-        Run("langgraph.pregel.main:Pregel.astream", read_run, raised, RUN_STARTS),
+        *(
+            Run(tuple(f"{graph}.{way}" for graph in GRAPHS), read_run, raised, RUN_STARTS)
+            for way in ("stream", "astream")
+        ),
     ),
 )

@@ -10,7 +10,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import StructuredTool, tool
@@ -31,6 +30,13 @@ from trees import compare_with_golden
 #: The outcomes of a call whose tool never ran.
 REFUSED = {"denied", "invalid_arguments", "unknown_tool"}
 ONE_AND_TWO = {"a": 1, "b": 2}
+
+try:
+    from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
+except ImportError:
+    middleware = pytest.mark.skip(reason="middleware comes with LangChain 1.0")
+else:
+    middleware = pytest.mark.filterwarnings()
 
 modern = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="LangGraph itself interrupts async runs from Python 3.11 on"

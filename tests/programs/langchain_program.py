@@ -9,21 +9,27 @@ import json
 import time
 from typing import Annotated, Any
 
-from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.tools import (
-    InjectedToolArg,
-    InjectedToolCallId,
-    StructuredTool,
-    ToolException,
-    tool,
-)
+from langchain_core.tools import InjectedToolArg, StructuredTool, ToolException, tool
+from langchain_core.tools.base import InjectedToolCallId
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 from opentelemetry import trace
+
+try:
+    from langchain.agents import create_agent
+except ImportError:
+    from langgraph.prebuilt import create_react_agent
+
+    def create_agent(model, tools, *, name, **options):
+        """Make the agent that there was before LangChain 1.0, named in the same two places."""
+        graph = create_react_agent(model, tools, **options)
+        graph.name = name or graph.name
+        return graph.with_config(metadata={"lc_agent_name": name})
+
 
 FRAMEWORK = "langchain"
 #: Each execution of a tool's body: the tool's name, and the id of the span that was current in it.

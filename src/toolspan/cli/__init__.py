@@ -34,12 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     command: Callable[[argparse.Namespace], int] = options.execute
     try:
-        return command(options)
+        status = command(options)
+        print(end="", flush=True)  # here, where it is known what to do when nobody reads
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # what reads our output has gone; Python would write to it once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ within 0.3 % whatever else the machine does; seconds do not. Needs valgrind.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import re
 import shutil
@@ -91,15 +92,20 @@ def run_cases(names: Path) -> None:
     """Inside callgrind: run each case between two calls that make it dump its counters."""
     from cases import CASES
 
+    from toolspan import containment
+
     done = []
     for name, prepare in CASES.items():
         with prepare() as once:
             for _ in range(WARM_UP):
                 once()
+            gc.collect()
+            gc.freeze()  # whatever else is alive is none of a call's business
             os.getpriority(os.PRIO_PROCESS, 0)
             for _ in range(ROUNDS):
                 once()
             os.getpriority(os.PRIO_PROCESS, 0)
+        assert not containment.failures, containment.failures  # a call that fails is cheap
         done.append(name)
     names.write_text("\n".join(done))
 

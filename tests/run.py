@@ -5,8 +5,9 @@
     python tests/run.py --only new -k statistics   one environment; what is not ours goes to pytest
     python tests/run.py --source                   the files of this checkout, not a wheel of them
 
-An environment is one file in `tests/environments`: its first line names the Python, the others pin
-every package. What is made from it lives in the user's cache folder (`XDG_CACHE_HOME`, else
+An environment is one file in `tests/environments`. Its head names the Python and, where that is so,
+the only files that it runs (`# Tests`) and the environment that its tests talk to (`# Peer`); the
+rest pins every package. What is made from it lives in the user's cache folder (`XDG_CACHE_HOME`, else
 `~/.cache`, there `toolspan`), never in the checkout, and may be deleted at any time. Any Python
 from 3.10 starts this, without a package; uv and a Python that is missing are fetched.
 """
@@ -14,6 +15,7 @@ from 3.10 starts this, without a package; uv and a Python that is missing are fe
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import os
 import shutil
@@ -46,6 +48,10 @@ class Environment:
     version: str
     requirements: Path
     home: Path
+    #: The only files that it runs; empty: all.
+    tests: tuple[str, ...] = ()
+    #: Whose Python its tests start beside their own.
+    peer: str | None = None
 
     @property
     def python(self) -> Path:
@@ -102,32 +108,31 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 def run(options: argparse.Namespace, for_pytest: list[str], folder: Path) -> Counts:
-    """Set up every environment, each with another one as its peer, and run the chosen ones.
+    """Set up the chosen environments and their peers, and run pytest in the chosen ones.
 
     Raises:
         subprocess.CalledProcessError: an environment or the wheel could not be made.
     """
     uv = find_uv()
     toolspan = ("--editable", ROOT) if options.source else ("--reinstall", build(uv, folder))
-    everywhere = [read(file, source=options.source) for file in FILES]
-    chosen = [one for one in everywhere if one.name in (options.only or [one.name])]
+    everywhere = {file.stem: read(file, source=options.source) for file in FILES}
+    chosen = [everywhere[name] for name in everywhere if name in (options.only or everywhere)]
+    needed = {one.name for one in chosen} | {one.peer for one in chosen}
 
-    def run_here(one: Environment) -> Counts:
-        peer = everywhere[everywhere.index(one) - 1]
-        return run_pytest(one, for_pytest, surroundings(one, peer, uv), folder / f"{one.name}.xml")
-
-    def run_alone(one: Environment) -> Counts:
-        peer = everywhere[everywhere.index(one) - 1]
-        report = folder / f"{one.name}-again.xml"
-        return run_pytest(one, ["--last-failed", "-v"], surroundings(one, peer, uv), report)
+    def run_in(one: Environment, words: Sequence[str], time: str = "first") -> Counts:
+        selected = selection(one, words)
+        if selected is None:
+            return Counts()
+        environ = surroundings(one, everywhere.get(one.peer or ""), uv)
+        return run_pytest(one, selected, environ, folder / f"{one.name}-{time}.xml")
 
     with ThreadPoolExecutor(options.jobs) as threads:
-        list(threads.map(lambda one: set_up(one, uv, toolspan), everywhere))
-        counts = list(threads.map(run_here, chosen))
+        set_ups = [one for name, one in everywhere.items() if name in needed]
+        list(threads.map(lambda one: set_up(one, uv, toolspan), set_ups))
+        counts = list(threads.map(lambda one: run_in(one, for_pytest), chosen))
     if not for_pytest:
-        counts = [
-            once_more(one, first, run_alone) for one, first in zip(chosen, counts, strict=True)
-        ]
+        alone = functools.partial(run_in, words=["--last-failed", "-v"], time="again")
+        counts = [once_more(one, first, alone) for one, first in zip(chosen, counts, strict=True)]
     for one, count in zip(chosen, counts, strict=True):
         print(f"{one.name}, Python {one.version}: {count}")
     return sum(counts, Counts())
@@ -151,9 +156,23 @@ def once_more(
 def read(file: Path, *, source: bool) -> Environment:
     """Read an environment; each checkout has its own folder for it, and `--source` another."""
     text = file.read_text(encoding="utf-8")
-    version = text.partition("\n")[0].removeprefix("# Python ")
+    head = dict(line.split(maxsplit=2)[1:] for line in text.partition("\n\n")[0].splitlines())
+    tests = tuple(head.get("Tests", "").split())
     key = hashlib.sha256(f"{text}\0{ROOT}\0{source}".encode()).hexdigest()[:12]
-    return Environment(file.stem, version, file, CACHE / f"{file.stem}-{key}")
+    home = CACHE / f"{file.stem}-{key}"
+    return Environment(file.stem, head["Python"], file, home, tests, head.get("Peer"))
+
+
+def selection(environment: Environment, words: Sequence[str]) -> list[str] | None:
+    """Say what pytest is told there: no file but its own; None: it has none of those asked for."""
+    asked = {word: word.partition("::")[0] for word in words if not word.startswith("-")}
+    files = [word for word, file in asked.items() if file.endswith(".py")]
+    own = [word for word in files if asked[word] in environment.tests]
+    if not environment.tests:
+        return list(words)
+    if files and not own:
+        return None
+    return [*(word for word in words if word not in files), *(own or environment.tests)]
 
 
 def find_python(version: str) -> str | None:
@@ -235,15 +254,13 @@ def execute(*command: str | Path) -> None:
     done.check_returncode()
 
 
-def surroundings(environment: Environment, peer: Environment, uv: str) -> Mapping[str, str]:
+def surroundings(environment: Environment, peer: Environment | None, uv: str) -> Mapping[str, str]:
     """Clear away what the user's shell would tell OpenTelemetry; tell tests where things are."""
     foreign = ("OTEL_", "TOOLSPAN_", "PYTHON", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return kept | {
-        "PATH": os.pathsep.join([str(environment.python.parent), *os.get_exec_path()]),
-        "TOOLSPAN_PEER_PYTHON": str(peer.python),
-        "UV": uv,
-    }
+    path = os.pathsep.join([str(environment.python.parent), *os.get_exec_path()])
+    beside = {"TOOLSPAN_PEER_PYTHON": str(peer.python)} if peer else {}
+    return kept | beside | {"PATH": path, "UV": uv}
 
 
 def run_pytest(

@@ -45,6 +45,11 @@ REFUSED = {
     "rpc.response.status_code": "-32602",
     "toolspan.outcome": "invalid_arguments",
 }
+UNKNOWN = {
+    "error.type": "-32601",
+    "rpc.response.status_code": "-32601",
+    "toolspan.outcome": "error",
+}
 
 
 def made(
@@ -447,6 +452,7 @@ GAPPED = [
     request(INHERITED),
     request(INHERITED, kind=SERVER),
     request(REFUSED, kind=SERVER, failed=True),
+    request(UNKNOWN, kind=SERVER, failed=True),
     made("invoke_agent report", INTERNAL, operation("invoke_agent", workflow_name="nightly")),
 ]
 

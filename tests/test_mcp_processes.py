@@ -7,6 +7,7 @@ compared with what the server's tools wrote down themselves.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -128,6 +129,24 @@ def test_calls_at_once_keep_to_their_own_traces(seen):
         assert client.attributes["jsonrpc.request.id"] == server.attributes["jsonrpc.request.id"]
 
 
+def test_behind_http_the_server_tells_of_its_transport_and_of_its_clients_session(http):
+    sessions = {}
+    for _, server in http.pairs():
+        assert server.attributes["network.transport"] == "tcp"
+        sessions.setdefault(server.attributes.get("mcp.session.id"), []).append(server)
+    if VERSION == 2:  # its newest protocol has no sessions
+        assert set(sessions) == {None}
+    else:
+        last = len(http.pairs()) - 1
+        assert sorted(map(len, sessions.values())) == [1, last]  # the relay's, and the client's
+        assert all(re.fullmatch("[0-9a-f]{32}", session) for session in sessions)
+
+
+def test_by_stdio_nobody_names_a_session(stdio):
+    for span in (*stdio.tools("CLIENT"), *stdio.tools("SERVER")):
+        assert not {"network.transport", "mcp.session.id"} & span.attributes.keys()
+
+
 def test_a_tool_that_asks_a_server_has_that_call_below_it(http):
     ((_, relay),) = http.pairs("relay")
     (inner,) = [pair for pair in http.pairs("add") if pair[0].parent_id]
@@ -201,15 +220,20 @@ PARAMS = [
 ]
 
 
-def hostile_lines():
-    """A handshake, then calls that no SDK would send."""
-    version = {
-        "protocolVersion": "2025-06-18",
+def handshake(version):
+    """How a session begins whose client asks for a version of the protocol."""
+    asked = {
+        "protocolVersion": version,
         "capabilities": {},
         "clientInfo": {"name": "raw", "version": "0"},
     }
-    yield {"id": 1, "method": "initialize", "params": version}
+    yield {"id": 1, "method": "initialize", "params": asked}
     yield {"method": "notifications/initialized"}
+
+
+def hostile_lines():
+    """A handshake, then calls that no SDK would send."""
+    yield from handshake("2025-06-18")
     for number, params in enumerate(PARAMS, 2):
         yield {
             "id": number,
@@ -219,9 +243,10 @@ def hostile_lines():
     yield {"id": 99, "method": "tools/explode", "params": {"name": "add"}}
 
 
-def told_by(command, environment, errors):
+def told_by(command, environment, errors, messages=()):
     """The answers of a server to all of it, in the order of their ids."""
-    lines = [json.dumps({"jsonrpc": "2.0", **line}) + "\n" for line in hostile_lines()]
+    messages = messages or hostile_lines()
+    lines = [json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages]
     with (
         errors.open("w") as log,
         subprocess.Popen(
@@ -264,3 +289,17 @@ def test_a_hostile_client_gets_what_it_gets_without_us_and_its_calls_are_traced(
     assert [span.parent_id for span in joined] == [CALLER]
     assert {span.parent_id for span in good if span not in joined} == {""}
     assert not [letter for letter in (b"0", b"y", b"z") if letter * 100 in receiver.raw]
+
+
+@pytest.mark.parametrize("version", ["2025-03-26", "2999-12-31"])
+def test_the_server_tells_of_the_protocol_that_it_agreed_to(tmp_path, version):
+    (tmp_path / "calls").touch()
+    messages = [*handshake(version), {"id": 2, "method": "tools/call", "params": PARAMS[0]}]
+    with Receiver() as receiver:
+        environment = environment_of(receiver, tmp_path / "calls")
+        command = traced("server", sys.executable, SERVER, "stdio")
+        agreed, called = told_by(command, environment, tmp_path / "errors", messages)
+        (span,) = [s for s in receiver.spans() if s.name == "tools/call add"]
+    assert called["result"]["content"][0]["text"] == "3"
+    assert span.attributes["mcp.protocol.version"] == agreed["result"]["protocolVersion"]
+    assert (agreed["result"]["protocolVersion"] == version) is (version < "2999")

@@ -1,4 +1,4 @@
-"""The runner of these tests counts what pytest counted, and finds a Python that runs."""
+"""The runner counts what pytest counted and finds a Python; its environments are what they claim."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import os
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
+
+from test_neighbours import NEIGHBOURS
+from toolspan.adapters import ADAPTERS
 
 RUNNER = runpy.run_path(str(Path(__file__).with_name("run.py")), run_name="runner")
+ENVIRONMENTS = {file.stem: RUNNER["read"](file, source=True) for file in RUNNER["FILES"]}
 PROGRAM = """
 import pytest
 
@@ -68,3 +74,65 @@ def test_a_shim_whose_python_is_switched_off_is_passed_over(tmp_path, monkeypatc
     assert RUNNER["find_python"]("9.9") is None
     monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}{os.pathsep}{tmp_path / 'bin'}")
     assert RUNNER["find_python"]("9.9") == str(tmp_path / "bin" / "python9.9")
+
+
+# -- the environments ----------------------------------------------------------------------------
+
+OWN = ("tests/a.py", "tests/b.py")
+HEADS = {
+    "# Python 3.13\n\na==1\n": ("3.13", (), None),
+    "# Python 3.10\n# Tests tests/a.py tests/b.py\n\n# Tests c\n": ("3.10", OWN, None),
+    "# Peer old\n# Python 3.10\n\na==1\n": ("3.10", (), "old"),
+}
+
+
+@pytest.mark.parametrize("text", HEADS)
+def test_the_head_of_an_environment_says_what_it_runs(tmp_path, text):
+    file = tmp_path / "some.txt"
+    file.write_text(text, encoding="utf-8")
+    some = RUNNER["read"](file, source=False)
+    assert (some.name, (some.version, some.tests, some.peer)) == ("some", HEADS[text])
+
+
+@pytest.mark.parametrize(
+    ("words", "selected"),
+    [
+        ([], [*OWN]),
+        (["-x", "-k", "word"], ["-x", "-k", "word", *OWN]),
+        (["-x", "tests/b.py::test_it", "tests/c.py"], ["-x", "tests/b.py::test_it"]),
+        (["--ignore=tests/a.py"], ["--ignore=tests/a.py", *OWN]),
+        (["tests/c.py", "-x"], None),
+    ],
+)
+def test_an_environment_with_files_of_its_own_runs_no_others(words, selected):
+    everything = ENVIRONMENTS["new"]
+    assert RUNNER["selection"](everything, words) == words
+    assert RUNNER["selection"](replace(everything, tests=OWN), words) == selected
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_names_files_and_a_peer_that_there_are(name):
+    one = ENVIRONMENTS[name]
+    assert [file for file in one.tests if not (RUNNER["ROOT"] / file).is_file()] == []
+    assert one.peer or one.tests
+    assert one.peer is None or pinned(one.peer)["mcp"].major == 3 - pinned(name)["mcp"].major
+
+
+def test_whoever_is_tested_beside_us_is_in_the_environment_that_does_it():
+    assert "tests/test_neighbours.py" in ENVIRONMENTS["neighbours"].tests
+    assert {distribution for distribution, *_ in NEIGHBOURS.values()} <= pinned("neighbours").keys()
+
+
+def test_the_oldest_that_adapters_claim_is_the_oldest_that_is_tested():
+    oldest = {one.distribution: one.versions for one in reversed(ADAPTERS)}  # the first stays
+    floors = {name: versions.partition(",")[0] for name, versions in oldest.items()}
+    assert {name: Version(floor.removeprefix(">=")) for name, floor in floors.items()} == {
+        name: pinned("oldest")[name] for name in floors
+    }
+
+
+def pinned(name):
+    """What an environment pins: of each distribution the version."""
+    text = ENVIRONMENTS[name].requirements.read_text(encoding="utf-8")
+    pins = dict(line.split("==") for line in text.splitlines() if "==" in line)
+    return {distribution: Version(version) for distribution, version in pins.items()}

@@ -845,6 +845,20 @@ def test_a_client_span_inside_the_tool_span_of_the_same_call_is_the_same_call():
     assert statistics._inner == set()
 
 
+def test_the_mcp_sdks_own_client_span_counts_once_and_under_its_tools_name():
+    sdk = {"kind": SpanKind.CLIENT, "attributes": {"mcp.method.name": "tools/call"}}
+    statistics = ToolStatistics()
+    with tracing(statistics) as tracer:
+        tracer.start_span("MCP send tools/call alone", **sdk).end()
+        for around in ("search", "web_search", "research"):
+            with tracer.start_as_current_span(
+                "its tool", attributes={**MCP, "gen_ai.tool.name": around}, kind=SpanKind.CLIENT
+            ):
+                tracer.start_span("MCP send tools/call search", **sdk).end()
+    counted = {name: statistics[name].calls for name in statistics}
+    assert counted == {"alone": 1, "search": 2, "web_search": 1, "research": 1}
+
+
 def test_a_client_span_under_a_request_is_a_call():
     statistics = ToolStatistics()
     with tracing(statistics) as tracer, tracer.start_as_current_span("POST /"):

@@ -101,7 +101,7 @@ def _opener(known: ToolCall, inner: Any, hook: Hook) -> Callable[..., Any]:
     free, rest = _positional(inner)
     owned = free[:1] in (("self",), ("cls",))
     bound = free if inspect.ismethod(inner) else free[1:]
-    name, description, agent, kind = known.name, known.description, known.agent, known.type
+    name, description, agent = known.name, known.description, known.agent
     capture, parameters = known.capture, known.parameters
 
     @contained_hot
@@ -112,24 +112,17 @@ def _opener(known: ToolCall, inner: Any, hook: Hook) -> Callable[..., Any]:
         if instance is None and owned:  # a classmethod or a property around the layer
             instance, args = args, args[1:]
         names = free if instance is None else bound
-        arguments = dict(zip(names, args))  # noqa: B905  # one is longer at times
-        if len(args) > len(names):
-            arguments[rest] = args[len(names) :]
+        arguments: dict[str, Any] = {}
+        index = 0  # counted by hand: zip() would be half of what reading small arguments costs
+        for name_ in names[: len(args)]:
+            arguments[name_] = args[index]
+            index += 1
+        if len(args) > index:
+            arguments[rest] = args[index:]
         if kwargs:
             arguments.update(kwargs)
-        call = ToolCall(
-            name,
-            arguments,
-            description,
-            None,
-            kind,
-            agent,
-            None,
-            "internal",
-            None,
-            parameters,
-            capture,
-        )
+        call = ToolCall(name, arguments, description)
+        call.agent, call.capture, call.parameters = agent, capture, parameters
         return begin_call(call, hook, current)
 
     return opener

@@ -43,17 +43,28 @@ def contained(function: Callable[P, R]) -> Callable[P, R | None]:
 
 
 def contained_hot(function: Callable[..., R]) -> Callable[..., R | None]:
-    """`contained` for what runs in every call: takes no keywords, which halves its price."""
+    """`contained` for what runs in every call, of two or three positional arguments.
+
+    Without `*args` it costs a third.
+    """
 
     @functools.wraps(function)
-    def guarded(*args: object) -> R | None:
+    def of_two(one: object, two: object) -> R | None:
         try:
-            return function(*args)
+            return function(one, two)
         except Exception as error:  # noqa: BLE001  # this is the place where they end
             report(function.__qualname__, error)
             return None
 
-    return guarded
+    @functools.wraps(function)
+    def of_three(one: object, two: object, three: object) -> R | None:
+        try:
+            return function(one, two, three)
+        except Exception as error:  # noqa: BLE001  # this is the place where they end
+            report(function.__qualname__, error)
+            return None
+
+    return of_two if function.__code__.co_argcount == 2 else of_three  # noqa: PLR2004  # its name
 
 
 def report(place: str, error: Exception) -> None:

@@ -66,17 +66,13 @@ class Watch(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Tell the undecided call around somebody else's span, if there is one."""
-        if getattr(span, "instrumentation_scope", None) is not self._ours and not self._is_ours(
-            span
-        ):
+        if span.instrumentation_scope is not self._ours and not self._is_ours(span):  # type: ignore[attr-defined]  # the SDK's span
             _tell(self._undecided, span, scope_of(span))
             self._others.on_start(span, parent_context)  # type: ignore[arg-type]  # the SDK's span
 
     def on_end(self, span: ReadableSpan) -> None:
         """Let somebody else's span be counted, where it is a tool's."""
-        if getattr(span, "instrumentation_scope", None) is not self._ours and not self._is_ours(
-            span
-        ):
+        if span.instrumentation_scope is not self._ours and not self._is_ours(span):
             self._others.on_end(span)
 
     def _is_ours(self, span: Any) -> bool:

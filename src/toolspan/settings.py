@@ -42,8 +42,11 @@ class Settings:
     disabled: frozenset[str] = frozenset()
     duration_metric: bool = True
     #: Tool name -> share of its calls that get a recorded span; "*" is all others.
-    sample: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    sample: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     fingerprint_key: bytes = b""
+
+    # One object is looked up with every value that is written: by what it is, not by all it holds.
+    __hash__ = object.__hash__
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from toolspan import semconv
-from toolspan.content import Redactor, fingerprint, render, size_of
+from toolspan.containment import contained
+from toolspan.content import Redactor, bytes_of, measure, render
 from toolspan.toolcall import clean, type_name
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, Span, Tracer
 
     from toolspan.settings import Settings
-    from toolspan.toolcall import AttributeValue, Kind, Outcome, ToolCall
+    from toolspan.toolcall import AttributeValue, Outcome, ToolCall
 
 DESCRIPTION_LIMIT: Final = 1_024
+_LEAST: Final = 64  # bytes of a result, whatever the arguments took
 _KINDS: Final = {
     "internal": SpanKind.INTERNAL,
     "client": SpanKind.CLIENT,
@@ -35,55 +37,96 @@ _ERROR: Final = StatusCode.ERROR
 
 
 class Known(NamedTuple):
-    """What the spans of one tool have in common."""
+    """What the spans of one tool have in common, and of which definition."""
 
     span_name: str
     kind: SpanKind
     attributes: dict[str, AttributeValue]
+    #: Kind, type, description and parameters of the call that this was made from.
+    definition: tuple[object, object, object, object]
 
 
-def open_span(
+def open_span(  # noqa: PLR0917  # by name it costs more
     tracer: Tracer,
     call: ToolCall,
     context: Context,
     settings: Settings,
     links: Sequence[Link] = (),
+    above: Any = None,
 ) -> Span:
-    """Start the span of `call` as a child of what is current in `context`."""
+    """Start the span of `call` as a child of what is current in `context`; `above` is that span.
+
+    Below a span that was sampled out, as this one will be too, a sampler sees the tool alone;
+    where it is recorded nevertheless, it says the rest a moment later.
+    """
     known = known_of(call)
-    attributes = start_attributes(call, known, settings)
+    if (
+        above is None
+        or above.is_recording()
+        or above.get_span_context().trace_flags.sampled  # of another process
+    ):
+        attributes = start_attributes(call, known, settings)
+        return tracer.start_span(
+            known.span_name, context, known.kind, attributes, links, call.started
+        )
+    attributes = known.attributes
     span = tracer.start_span(known.span_name, context, known.kind, attributes, links, call.started)
-    if settings.capture or call.capture:
-        write_arguments(span, call, settings)
+    if span.is_recording():
+        span.set_attributes(start_attributes(call, known, settings))
     return span
+
+
+#: Tool -> what its last call's span had in common with all others.
+_KNOWN: Final[dict[str, Known]] = {}
+_TOOLS: Final = 4_096
 
 
 def known_of(call: ToolCall) -> Known:
     """What is the same in every call of this tool, remembered."""
-    name, description = call.name, call.description
-    if type(name) is not str:
-        name = clean(name)
-    if description is not None and type(description) is not str:
-        description = type_name(type(description))
-    return _known(name, call.kind, call.type, description, call.parameters)
+    # Only exact text is looked up: the hash() of a host's own type is the host's code.
+    known = _KNOWN.get(call.name) if type(call.name) is str else None
+    if known is not None:
+        kind, type_, description, parameters = known.definition
+        if (
+            (description is call.description or _alike(description, call.description))
+            and (parameters is call.parameters or parameters == call.parameters)
+            and kind is call.kind
+            and type_ is call.type
+        ):
+            return known
+    return _remembered(call)
 
 
-@lru_cache(maxsize=4_096)
-def _known(
-    name: str, kind: Kind, type_: str, description: str | None, parameters: tuple[str, ...]
-) -> Known:
-    name = clean(name)
+def _alike(one: object, other: object) -> bool:
+    return type(one) is str and type(other) is str and one == other
+
+
+def _remembered(call: ToolCall) -> Known:
+    name = clean(call.name)
+    definition = call.kind, call.type, call.description, call.parameters
+    known = Known(*_described(name, call), definition)
+    if name is call.name:
+        if len(_KNOWN) >= _TOOLS:
+            _KNOWN.clear()
+        _KNOWN[name] = known
+    return known
+
+
+def _described(name: str, call: ToolCall) -> tuple[str, SpanKind, dict[str, AttributeValue]]:
     attributes: dict[str, AttributeValue] = {
         semconv.OPERATION: semconv.EXECUTE_TOOL,
         semconv.TOOL_NAME: name,
     }
-    if kind != "internal":  # the MCP spans have no definition to tell of
-        return Known(f"{semconv.TOOLS_CALL} {name}", _KINDS[kind], attributes)
-    attributes[semconv.TOOL_TYPE] = type_
+    if call.kind != "internal":  # the MCP spans have no definition to tell of
+        return f"{semconv.TOOLS_CALL} {name}", _KINDS[call.kind], attributes
+    attributes[semconv.TOOL_TYPE] = call.type
+    description = call.description
+    if description is not None and type(description) is not str:
+        description = type_name(type(description))
     if description:
         attributes[semconv.TOOL_DESCRIPTION] = _text(description)
-    attributes[semconv.TOOL_FINGERPRINT] = _definition(name, description, parameters)
-    return Known(f"{semconv.EXECUTE_TOOL} {name}", SpanKind.INTERNAL, attributes)
+    attributes[semconv.TOOL_FINGERPRINT] = _definition(name, description, call.parameters)
+    return f"{semconv.EXECUTE_TOOL} {name}", SpanKind.INTERNAL, attributes
 
 
 def start_attributes(call: ToolCall, known: Known, settings: Settings) -> dict[str, AttributeValue]:
@@ -103,51 +146,66 @@ def start_attributes(call: ToolCall, known: Known, settings: Settings) -> dict[s
         attributes.update(call.attributes)
     arguments = call.arguments
     if arguments is not None:
-        if (mark := fingerprint(arguments, settings.fingerprint_key)) is not None:
+        mark, size = measure(arguments, settings.fingerprint_key)
+        if mark is not None:
             attributes[semconv.ARGUMENTS_FINGERPRINT] = mark
-        if (size := size_of(arguments)) is not None:
+        if size is not None:
             attributes[semconv.ARGUMENTS_SIZE] = size
     return attributes
 
 
-def adopt_span(span: Span, call: ToolCall, settings: Settings) -> None:
-    """Write onto another tracer's span of the same call what it does not say itself."""
+def adopt_span(span: Span, call: ToolCall, settings: Settings) -> int:
+    """Write onto another tracer's span of the same call what it does not say itself.
+
+    Returns: how many bytes of UTF-8 the arguments took.
+    """
     if not span.is_recording():
-        return
+        return 0
     known: Any = getattr(span, "attributes", None) or {}
     for key, value in start_attributes(call, known_of(call), settings).items():
         if known.get(key) is None:
             span.set_attribute(key, value)
-    write_arguments(span, call, settings)
+    return write_arguments(span, call, settings) or 0
 
 
-def write_arguments(span: Span, call: ToolCall, settings: Settings) -> None:
-    """Render the arguments onto a span that records, where content may leave."""
+@contained
+def write_arguments(span: Span, call: ToolCall, settings: Settings) -> int:
+    """Render the arguments onto a span that records, where content may leave.
+
+    Returns: how many bytes of UTF-8 that took.
+    """
     if not captures(call, settings) or call.arguments is None or not span.is_recording():
-        return
-    limit = _least(settings.value_limit, settings.span_limit)
-    text = render(call.arguments, limit, redactor(settings), call.name)
+        return 0
+    rules = _rules(settings)
+    text = render(call.arguments, rules.limit, rules.redactor, call.name)
     span.set_attribute(semconv.CALL_ARGUMENTS, text.text)
     if text.truncated:
         span.set_attribute(semconv.ARGUMENTS_TRUNCATED, value=True)
+    return bytes_of(text.text)
 
 
-def write_end(span: Span, call: ToolCall, outcome: Outcome, settings: Settings) -> None:
-    """Write how the call ended; the span's owner ends it."""
-    if not span.is_recording():
-        return
+def write_end(
+    span: Span, call: ToolCall, outcome: Outcome, settings: Settings, used: int = 0
+) -> None:
+    """Write how the call ended onto a span that records; its owner ends it.
+
+    `used`: bytes that the arguments took.
+    """
     attributes: dict[str, Any] = {}
-    if outcome.size is not None:
-        attributes[semconv.RESULT_SIZE] = outcome.size
-    _write_details(attributes, outcome)
+    if outcome.attributes or outcome.complete is False or outcome.attempts or outcome.cached:
+        _write_details(attributes, outcome)
     if outcome.type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.type
-    if outcome.result is not None and captures(call, settings):
-        _write_result(attributes, call, outcome.result, span, settings)
+    if (settings.capture or call.capture) and captures(call, settings):
+        _write_result(attributes, call, outcome.result, settings, used)
     if attributes:
+        if outcome.size is not None:
+            attributes[semconv.RESULT_SIZE] = outcome.size
         attributes[semconv.OUTCOME] = outcome.word
         span.set_attributes(attributes)
-    else:
+    else:  # one by one: the SDK takes a mapping at the price of two
+        if outcome.size is not None:
+            span.set_attribute(semconv.RESULT_SIZE, outcome.size)
         span.set_attribute(semconv.OUTCOME, outcome.error or "ok")
     if outcome.failed:
         span.set_status(Status(_ERROR, _description(call, outcome, settings)))
@@ -164,13 +222,18 @@ def _write_details(attributes: dict[str, Any], outcome: Outcome) -> None:
         attributes[semconv.CACHED] = True
 
 
+@contained
 def _write_result(
-    attributes: dict[str, Any], call: ToolCall, result: object, span: Span, settings: Settings
+    attributes: dict[str, Any], call: ToolCall, result: object, settings: Settings, used: int
 ) -> None:
-    known: Any = getattr(span, "attributes", None) or {}
-    used = len(str(known.get(semconv.CALL_ARGUMENTS) or "").encode("utf-8", "replace"))
-    left = None if settings.span_limit is None else max(settings.span_limit - used, 64)
-    text = render(result, _least(settings.value_limit, left), redactor(settings), call.name)
+    if result is None:
+        return
+    rules = _rules(settings)
+    limit = rules.limit
+    if settings.span_limit is not None:
+        left = max(settings.span_limit - used, _LEAST)
+        limit = left if limit is None or left < limit else limit
+    text = render(result, limit, rules.redactor, call.name)
     attributes[semconv.CALL_RESULT] = text.text
     if text.truncated:
         attributes[semconv.RESULT_TRUNCATED] = True
@@ -179,7 +242,7 @@ def _write_result(
 def _description(call: ToolCall, outcome: Outcome, settings: Settings) -> str | None:
     if outcome.message is None or not captures(call, settings):
         return None
-    return render(outcome.message, DESCRIPTION_LIMIT, redactor(settings), call.name).text
+    return render(outcome.message, DESCRIPTION_LIMIT, _rules(settings).redactor, call.name).text
 
 
 def captures(call: ToolCall, settings: Settings) -> bool:
@@ -194,10 +257,17 @@ def error_type(outcome: Outcome) -> str:
     return type_name(type(outcome.exception))
 
 
+class _Rules(NamedTuple):
+    """How content is written: what is redacted, and the bytes of the longest value."""
+
+    redactor: Redactor
+    limit: int | None
+
+
 @lru_cache(maxsize=8)
-def redactor(settings: Settings) -> Redactor:
-    """The redaction rules of these settings, made once."""
-    return Redactor(settings.redact, settings.redactor)
+def _rules(settings: Settings) -> _Rules:
+    limits = [limit for limit in (settings.value_limit, settings.span_limit) if limit is not None]
+    return _Rules(Redactor(settings.redact, settings.redactor), min(limits, default=None))
 
 
 def _text(text: object) -> str:
@@ -212,8 +282,3 @@ def _definition(name: str, description: str | None, parameters: tuple[str, ...])
     """A hash of what the model was told of the tool, the same in every process."""
     told = "\0".join((name, description or "", *parameters))
     return hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=8).hexdigest()
-
-
-def _least(first: int | None, second: int | None) -> int | None:
-    limits = [limit for limit in (first, second) if limit is not None]
-    return min(limits) if limits else None

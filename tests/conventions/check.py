@@ -230,13 +230,15 @@ def _carried(span: str, name: str) -> Gap:
     return Gap(span, f"{name} does not belong", lambda given: name in given, why)
 
 
+def _refused(code: str, outcome: str) -> Gap:
+    why = f"an outcome has one status wherever it is seen, and {outcome} is ERROR"
+    says = f"{STATUS_CODE} {code} is no error on this side"
+    return Gap("mcp.server", says, lambda given: given.get(STATUS_CODE) == code, why)
+
+
 GAPS: Final = (
-    Gap(
-        "mcp.server",
-        f"{STATUS_CODE} -32602 is no error on this side",
-        lambda given: given.get(STATUS_CODE) == "-32602",
-        "an outcome has one status wherever it is seen, and invalid_arguments is ERROR",
-    ),
+    _refused("-32602", "invalid_arguments"),
+    _refused("-32601", "error"),
     *(
         _carried(span, name)
         for span in (EXECUTE_TOOL, "mcp.client", "mcp.server")

@@ -22,11 +22,13 @@ from opentelemetry import trace
 try:
     from langchain.agents import create_agent
 except ImportError:
-    from langgraph.prebuilt import create_react_agent
+    from langgraph.prebuilt import ToolNode, create_react_agent
+    from pydantic import ValidationError
 
     def create_agent(model, tools, *, name, **options):
-        """Make the agent that there was before LangChain 1.0, named in the same two places."""
-        graph = create_react_agent(model, tools, **options)
+        """Make what was the agent before LangChain 1.0, as the one of 1.0 is made."""
+        node = ToolNode(tools, handle_tool_errors=(ValidationError,))
+        graph = create_react_agent(model, node, **options)
         graph.name = name or graph.name
         return graph.with_config(metadata={"lc_agent_name": name})
 
@@ -196,7 +198,7 @@ researcher = agent(asks(("add", {"a": 1, "b": 2}, "inner-1")), tools=[add], name
 @counted
 def research(topic: str) -> str:
     """Ask another agent."""
-    return researcher.invoke({"messages": [("user", topic)]})["messages"][-1].text
+    return researcher.invoke({"messages": [("user", topic)]})["messages"][-1].content
 
 
 @tool
@@ -204,7 +206,7 @@ def research(topic: str) -> str:
 async def research_async(topic: str) -> str:
     """Ask another agent, and wait."""
     answer = await researcher.ainvoke({"messages": [("user", topic)]})
-    return answer["messages"][-1].text
+    return answer["messages"][-1].content
 
 
 # -- for the contract ----------------------------------------------------------------------------
@@ -261,7 +263,12 @@ def call(value):
 
 def raising(error):
     """Call a tool that raises `error`."""
-    return fail.invoke({"error": error})
+    made = StructuredTool.from_function(lambda: throw(error), name="raising", description="Raise.")
+    return made.invoke({})
+
+
+def throw(error):
+    raise error
 
 
 def named(name):

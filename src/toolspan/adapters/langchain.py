@@ -125,7 +125,7 @@ ADAPTER = Adapter(
     name="langchain",
     title="LangChain, LangGraph",
     distribution="langchain-core",
-    versions=">=0.3,<2",
+    versions=">=0.3.23,<2",
     words=(
         Hook(f"{TOOLS}:BaseTool.run", read, outcome, raised, TOOL_STARTS),
         Hook(f"{TOOLS}:BaseTool.arun", read, outcome, raised, TOOL_STARTS),

@@ -6,14 +6,17 @@ turns a tool's exception into an answer: what it sends through `respond` tells t
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from toolspan.adapters.mcp_wire import (
     CALL,
     METHOD,
     carrier,
+    identified,
     outcome_of_code,
     outcome_of_result,
+    over_http,
     raised,
 )
 from toolspan.hooks import Adapter, Hook, Invocation, Propagate, Witness
@@ -29,7 +32,7 @@ def read_client(invocation: Invocation) -> ToolCall:
         name=invocation.get("name"),
         arguments=invocation.get("arguments"),
         kind="client",
-        attributes={**METHOD, "jsonrpc.request.id": str(invocation.instance._request_id)},  # noqa: SLF001  # nowhere else
+        attributes={**METHOD, **identified(invocation.instance._request_id)},  # noqa: SLF001  # nowhere else
     )
 
 
@@ -49,10 +52,9 @@ def inject(invocation: Invocation, context: Mapping[str, str]) -> None:
 
 def read_server(invocation: Invocation) -> ToolCall | None:
     """The server's side; the client's trace context lies in the request's meta."""
-    request, client = invocation.get("req"), invocation.get("session").client_params
+    request, message = invocation.get("req"), invocation.get("message")
     if request.method != CALL:
         return None
-    version = {} if client is None else {"mcp.protocol.version": str(client.protocolVersion)}
     return ToolCall(
         name=request.params.name,
         arguments=request.params.arguments,
@@ -60,10 +62,21 @@ def read_server(invocation: Invocation) -> ToolCall | None:
         carrier=carrier(getattr(request.params.meta, "__pydantic_extra__", None)),
         attributes={
             **METHOD,
-            **version,
-            "jsonrpc.request.id": str(invocation.get("message").request_id),
+            **agreed(invocation.get("session").client_params),
+            **identified(message.request_id),
+            **over_http(message.message_metadata),
         },
     )
+
+
+def agreed(client: Any) -> dict[str, str]:
+    """The protocol that the server agreed to: what the client asked for, if the SDK knows it."""
+    if client is None:
+        return {}
+    asked = client.protocolVersion
+    known = asked in sys.modules["mcp.shared.version"].SUPPORTED_PROTOCOL_VERSIONS
+    latest = sys.modules["mcp.types"].LATEST_PROTOCOL_VERSION
+    return {"mcp.protocol.version": asked if known else latest}
 
 
 def unanswered(_value: Any) -> Outcome:
@@ -93,6 +106,7 @@ ADAPTER = Adapter(
             outcome,
             raised,
             inside=True,
+            prefix="_",
         ),
         Propagate("mcp.shared.session:BaseSession.send_request", inject),
         Hook("mcp.server.lowlevel.server:Server._handle_request", read_server, unanswered, raised),

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from toolspan.adapters.mcp_wire import CALL, METHOD, carrier, outcome_of_result, raised
+from toolspan.adapters.mcp_wire import (
+    CALL,
+    METHOD,
+    carrier,
+    identified,
+    outcome_of_result,
+    over_http,
+    raised,
+)
 from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Propagate, Witness
 from toolspan.toolcall import Outcome, ToolCall
 
@@ -67,13 +75,18 @@ def read_server(invocation: Invocation) -> ToolCall | None:
     params = invocation.get("params") or {}
     if invocation.get("method") != CALL:
         return None
-    connection = invocation.instance.connection
+    message, version = invocation.get("dctx"), invocation.instance.connection.protocol_version
     return ToolCall(
         name=params.get("name", ""),
         arguments=params.get("arguments"),
         kind="server",
         carrier=carrier(params.get("_meta")),
-        attributes={**METHOD, "mcp.protocol.version": connection.protocol_version},
+        attributes={
+            **METHOD,
+            "mcp.protocol.version": version,
+            **identified(message.request_id),
+            **over_http(message.message_metadata),
+        },
     )
 
 
@@ -98,7 +111,7 @@ ADAPTER = Adapter(
     distribution="mcp",
     versions=">=2,<3",
     words=(
-        Hook(f"{SESSION}.call_tool", read_client, outcome, raised, inside=True),
+        Hook(f"{SESSION}.call_tool", read_client, outcome, raised, inside=True, prefix="_"),
         Mute("mcp.shared.jsonrpc_dispatcher:otel_span", is_call, told),
         Propagate("mcp.shared.direct_dispatcher:DirectDispatcher.send_raw_request", inject),
         Hook(

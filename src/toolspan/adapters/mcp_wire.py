@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from toolspan.toolcall import Outcome, Word
+from toolspan.toolcall import Outcome, Word, clean, type_name
 
 CALL: Final = "tools/call"
 METHOD: Final = {"mcp.method.name": CALL}
@@ -54,3 +54,27 @@ def carrier(meta: object) -> dict[str, str]:
         return {}
     keys = ("traceparent", "tracestate", "baggage")
     return {key: meta[key] for key in keys if type(meta.get(key)) is str}
+
+
+def over_http(metadata: Any) -> dict[str, str]:
+    """What a server's message tells of the HTTP request that brought it; nothing without one."""
+    if type_name(type(metadata)) != "mcp.shared.message.ServerMessageMetadata":
+        return {}
+    request = metadata.request_context
+    if type_name(type(request)) != "starlette.requests.Request":
+        return {}
+    session = _headers(request.scope).get(b"mcp-session-id")
+    known = {} if session is None else {"mcp.session.id": clean(session.decode("latin-1"))}
+    return {"network.transport": "tcp", **known}
+
+
+def _headers(scope: Any) -> dict[bytes, bytes]:
+    given = scope.get("headers") if type(scope) is dict else None
+    rows = given if type(given) is list else []
+    pairs = [tuple(row) for row in rows if type(row) in (list, tuple)]
+    return dict(pair for pair in pairs if [type(part) for part in pair] == [bytes, bytes])
+
+
+def identified(id_: Any) -> dict[str, str]:
+    """The request's id, by the peer's choice a number or text of any length."""
+    return {"jsonrpc.request.id": clean(str(id_))} if type(id_) in (int, str) else {}

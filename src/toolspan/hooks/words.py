@@ -85,6 +85,8 @@ class Hook:
     also: tuple[str, ...] = ()
     #: This layer may lie inside another framework's call of the same tool, and enriches it.
     inside: bool = False
+    #: The other framework may have put a prefix before the tool's name, which ends in this.
+    prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ from toolspan.lifecycle.call import LiveCall, Merged, begin_call, current_call
 from toolspan.lifecycle.drivers import driver_for
 from toolspan.lifecycle.run import LiveRun, begin_run, plain_attributes
 from toolspan.lifecycle.tracing import (
-    CALL,
-    RUN,
     TRACING,
     UNTRACED,
     Listener,
@@ -16,8 +14,6 @@ from toolspan.lifecycle.tracing import (
 )
 
 __all__ = [
-    "CALL",
-    "RUN",
     "TRACING",
     "UNTRACED",
     "Listener",

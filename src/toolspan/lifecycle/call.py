@@ -13,15 +13,14 @@ from opentelemetry.trace import Link
 from toolspan import semconv
 from toolspan.containment import contained
 from toolspan.content import size_of
-from toolspan.hooks import options_of, words_of
+from toolspan.hooks import options_of, plain_outcome, words_of
 from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.memory import Memory
 from toolspan.lifecycle.same import same_arguments
 from toolspan.lifecycle.tracing import (
-    CALL,
     DEFERRED,
     HERE,
-    RUN,
+    LIFE,
     SPAN,
     TRACING,
     drain,
@@ -29,7 +28,13 @@ from toolspan.lifecycle.tracing import (
 )
 from toolspan.lifecycle.words import outcome_of_error
 from toolspan.neighbours import SEEN, is_tool_span_of, makes_current, never_ends, scope_of
-from toolspan.spans import adopt_span, error_type, open_span, write_end
+from toolspan.spans import (
+    adopt_span,
+    error_type,
+    open_span,
+    write_arguments,
+    write_end,
+)
 from toolspan.toolcall import Outcome
 
 if TYPE_CHECKING:
@@ -56,14 +61,27 @@ class LiveCall(Life):
     merged: frozenset[int] = frozenset()
     _key: tuple[str, str, object] | None = None
     _links: tuple[Link, ...] = ()
+    #: Bytes of UTF-8 that the arguments took on the span.
+    _used = 0
     #: Who was told of the beginning and is told of the end, also when tracing ends between them.
     _listeners: tuple[Listener, ...] = ()
 
-    def __init__(self, call: ToolCall, word: Hook | None, parent: LiveCall | None) -> None:
+    def __init__(
+        self, call: ToolCall, word: Hook | None, parent: LiveCall | None, scope: Scope | None
+    ) -> None:
         self.call = call
         self.word = word
-        self.parent = parent
+        self.parent = parent  # from here as in every life: to ask it costs more than all of this
+        self.scope = scope
+        self.done = False
+        self.span = None
+        self._token = None
         self._clock = perf_counter_ns()
+
+    @property
+    def innermost(self) -> LiveCall:
+        """This call."""
+        return self
 
     # -- the beginning -----------------------------------------------------------------------
 
@@ -85,7 +103,12 @@ class LiveCall(Life):
                 self.adopt(around)
             else:
                 self._open(current)
-            self.enter(otel.Context({**current, CALL: self, SPAN: self.span or around}))
+            inside = current.copy()  # a plain dict: half as dear as one with ** in it
+            inside[LIFE] = self
+            inside[SPAN] = self.span or around
+            self._token = otel.attach(otel.Context(inside))
+            if SEEN:
+                self.mark()
         self._listeners = TRACING.listeners
         for listener in self._listeners:
             listener.started(call)
@@ -106,14 +129,14 @@ class LiveCall(Life):
         if self.span is None or not makes_current(self.span):
             current = otel.get_current()
             around: Any = current.get(SPAN)
-            self.enter(otel.Context({**current, CALL: self, SPAN: self.span or around}))
+            self.enter(otel.Context({**current, LIFE: self, SPAN: self.span or around}))
 
     def adopt(self, span: Span) -> None:
         """Let this call be told on somebody else's span."""
         TRACING.counts["adopted"] += 1
         self.span = span
         self.call.owner = scope_of(span)
-        adopt_span(span, self.call, TRACING.settings)
+        self._used = adopt_span(span, self.call, TRACING.settings)
         # Every end is told before the owner ends the span, but one: nobody tells a cancellation.
         span.set_attribute(semconv.OUTCOME, "cancelled")
         for link in self._links:
@@ -126,7 +149,10 @@ class LiveCall(Life):
         if self.call.carrier:
             context = propagate.extract(self.call.carrier, context)
         TRACING.counts["opened"] += 1
-        self.span = open_span(tracer, self.call, context, TRACING.settings, self._links)
+        settings = TRACING.settings
+        self.span = open_span(tracer, self.call, context, settings, self._links, context.get(SPAN))
+        if settings.capture or self.call.capture:
+            self._used = write_arguments(self.span, self.call, settings) or 0
         if self._key is not None:
             _TRIES.put(self._key, (self.call.attempt, self.span.get_span_context()))
 
@@ -157,7 +183,8 @@ class LiveCall(Life):
     def takes(self, call: ToolCall, hook: Hook) -> bool:
         """Whether `call`, seen by another layer below, is this very call."""
         known = any(hook is word for one in self.call.functions for word in words_of(one))
-        if self.done or self.call.kind == "server" or not (known or call.name == self.call.name):
+        named = known or call.name == self.call.name or self._prefixes(call, hook.prefix)
+        if self.done or self.call.kind == "server" or not named:
             return False
         if hook is self.word or id(hook) in self.merged:
             self.told = None  # the body tries again: how its first try ended is not its own end
@@ -170,6 +197,14 @@ class LiveCall(Life):
         self.merged |= {id(hook)}
         self.enrich(call.attributes)
         return True
+
+    def _prefixes(self, call: ToolCall, end: str | None) -> bool:
+        """Whether this call's name is that of `call` behind a prefix; without arguments: never."""
+        outer = self.call
+        if end is None or outer.arguments is None or call.arguments is None:
+            return False
+        named = type(outer.name) is type(call.name) is str  # a host's own type has its own methods
+        return named and outer.name.endswith(end + call.name)
 
     def enrich(self, attributes: Any) -> None:
         """Add what another layer knows."""
@@ -188,14 +223,17 @@ class LiveCall(Life):
             outcome = replace(outcome)
             self._settle(outcome)
             outcome.size = size_of(outcome.result)
-            if self.span is not None:
-                write_end(self.span, self.call, outcome, TRACING.settings)
+            if self.span is not None and self.span.is_recording():
+                write_end(self.span, self.call, outcome, TRACING.settings, self._used)
 
     # -- the end -----------------------------------------------------------------------------
 
     def outcome_of(self, value: Any) -> Outcome:
         """What the returned value means, by the adapter's reading."""
-        return Outcome(value) if self.word is None else self.word.outcome(value)
+        word = self.word
+        if word is None or word.outcome is plain_outcome:
+            return Outcome(value)
+        return word.outcome(value)
 
     def outcome_of_error(self, error: BaseException) -> Outcome:
         """What the exception means, by the adapter's reading first."""
@@ -212,8 +250,8 @@ class LiveCall(Life):
             outcome.size = size_of(outcome.result)
         span = self.span
         try:
-            if span is not None:
-                write_end(span, self.call, outcome, TRACING.settings)
+            if span is not None and span.is_recording():
+                write_end(span, self.call, outcome, TRACING.settings, self._used)
         finally:
             if span is not None and (self.call.owner is None or never_ends(span)):
                 span.end(self.call.started + duration)
@@ -265,15 +303,19 @@ def begin_call(
         drain()
     if current is None and (current := wanted_context()) is None:
         return None
-    outer, scope = around_here(current)
-    if outer is not None and hook is not None and hook.inside and outer.takes(call, hook):
-        return Merged(outer, hook)
+    around: Any = HERE.get() if SEEN else None  # as in life_around: here each call into another
+    if around is None:  # function is a hundredth of what a call costs
+        around = current.get(LIFE)
+    outer = scope = None
+    if around is not None:
+        outer, scope = around.innermost, around.scope
+        if outer is not None and hook is not None and hook.inside and outer.takes(call, hook):
+            return Merged(outer, hook)
     if call.functions:
         _ask_decorators(call)
-    live = LiveCall(call, hook, outer)
     if scope is not None:
         scope.inform(call)
-        live.scope = scope
+    live = LiveCall(call, hook, outer, scope)
     live.begin(current)
     return live
 
@@ -308,15 +350,14 @@ def _merge(outcome: Outcome, told: Outcome) -> None:
 
 def current_call() -> LiveCall | None:
     """The call around the current code."""
-    return around_here(otel.get_current())[0]
+    around = life_around(otel.get_current())
+    return None if around is None else around.innermost
 
 
-def around_here(current: Context) -> tuple[LiveCall | None, Scope | None]:
-    """The call around the current code, and what the runs around it tell.
+def life_around(current: Context) -> Life | None:
+    """The innermost call or run around the current code.
 
     OpenTelemetry's context knows, save beside a neighbour that put its own in the place of ours.
     """
     life: Life | None = HERE.get() if SEEN else None
-    if life is None:
-        return current.get(CALL), current.get(RUN)  # type: ignore[return-value]  # no others stand there
-    return life if isinstance(life, LiveCall) else life.parent, life.scope
+    return current.get(LIFE) if life is None else life  # type: ignore[return-value]  # no others

@@ -28,20 +28,25 @@ class Life:
     Invariant: what `enter` or `resume` attached is detached in the same context, or not at all.
     """
 
-    # Defaults stand on the class: most lives never change them, and beginning one is hot.
-    done = False
+    # What most lives never change stands on the class: beginning one is hot.
     undecided = False
-    span: Span | None = None
     noticed: tuple[Span, ...] = ()
     context: Context | None = None
-    #: The call around this life, and what the runs around it tell the calls inside.
-    parent: LiveCall | None = None
-    scope: Scope | None = None
     _here: Token[Any] | None = None
-    _token: Any = None
 
-    def __init__(self) -> None:
+    def __init__(self, parent: LiveCall | None = None, scope: Scope | None = None) -> None:
+        #: The call around this life, and what the runs around it tell the calls inside.
+        self.parent = parent
+        self.scope = scope
+        self.done = False
+        self.span: Span | None = None
+        self._token: Any = None
         self._clock = perf_counter_ns()
+
+    @property
+    def innermost(self) -> LiveCall | None:
+        """The call that code inside this life is in."""
+        return self.parent
 
     def enter(self, context: Context) -> None:
         """Make `context` current until `_leave` or `pause`."""
@@ -92,7 +97,9 @@ class Life:
         duration = perf_counter_ns() - self._clock
         outcome = None
         try:
-            self._leave()
+            token, self._token = self._token, None  # as in `_leave`, for every call passes here
+            if token is not None and (self._here is None or self._is_here()):
+                otel.detach(token)
             outcome = self.outcome_of(value)
         finally:
             if not self.done:

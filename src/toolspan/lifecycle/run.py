@@ -15,10 +15,10 @@ from opentelemetry.trace import INVALID_SPAN, Link, SpanKind, Status, StatusCode
 
 from toolspan import semconv
 from toolspan.containment import contained, say_once
-from toolspan.lifecycle.call import around_here
+from toolspan.lifecycle.call import life_around
 from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.memory import Memory
-from toolspan.lifecycle.tracing import RUN, SPAN, TRACING, drain
+from toolspan.lifecycle.tracing import LIFE, SPAN, TRACING, drain
 from toolspan.lifecycle.words import outcome_of_error
 from toolspan.neighbours import SEEN, is_run_span, makes_current
 from toolspan.spans import error_type
@@ -125,10 +125,10 @@ class LiveRun(Life):
 
     scope: Scope
 
-    def __init__(self, facts: RunFacts, scope: Scope, word: Run | None) -> None:
-        super().__init__()
+    def __init__(self, facts: RunFacts, word: Run | None, around: Life | None) -> None:
+        scope = Scope(facts, None if around is None else around.scope)
+        super().__init__(None if around is None else around.innermost, scope)
         self._facts = facts
-        self.scope = scope
         self.word = word
 
     def decide(self) -> None:
@@ -142,12 +142,12 @@ class LiveRun(Life):
         elif not makes_current(self.noticed[0]):
             around = current.get(SPAN)
             inside = around if around in self.noticed else self.noticed[0]
-            self.enter(otel.Context({**current, RUN: self.scope, SPAN: inside}))
+            self.enter(otel.Context({**current, LIFE: self, SPAN: inside}))
 
     def open(self, context: Context) -> None:
         """Start the run's span and make it current."""
         tracer = TRACING.tracer or TRACING.bind()
-        inside: dict[str, object] = {**context, RUN: self.scope}
+        inside: dict[str, object] = {**context, LIFE: self}
         if tracer is not None:
             inside[SPAN] = self.span = tracer.start_span(
                 self._name(),
@@ -210,11 +210,9 @@ def begin_run(facts: RunFacts, word: Run | None = None) -> LiveRun:
     """Enter a run: its facts at once, its span now or when `word` says it is decided."""
     drain()
     current = otel.get_current()
-    outer, scope = around_here(current)
-    run = LiveRun(facts, Scope(facts, scope), word)
-    run.parent = outer
+    run = LiveRun(facts, word, life_around(current))
     if is_run_span(current.get(SPAN, INVALID_SPAN)):  # type: ignore[arg-type]  # the API's own key
-        run.enter(current if SEEN else otel.Context({**current, RUN: run.scope}))
+        run.enter(current if SEEN else otel.Context({**current, LIFE: run}))
     elif word is not None and word.decide:
         run.undecided = True
         run.enter(current)

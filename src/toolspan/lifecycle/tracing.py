@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 #: The key under which the API keeps the current span, learned through its public door.
 SPAN: Final[str] = next(iter(set_span_in_context(INVALID_SPAN, otel.Context())))
-CALL: Final = otel.create_key("toolspan-call")
-RUN: Final = otel.create_key("toolspan-run")
+#: The innermost call or run around the current code.
+LIFE: Final = otel.create_key("toolspan-life")
 UNTRACED: Final = otel.create_key("toolspan-untraced")
-#: The innermost call or run around the current code, while it is undecided and beside neighbours:
-#: they may put a context of their own in the place of ours.
+#: The same, while it is undecided and beside neighbours: they may put a context of their own in
+#: the place of ours.
 HERE: Final[ContextVar[Any]] = ContextVar("toolspan-here", default=None)
 _SUPPRESSED: Final = otel._SUPPRESS_INSTRUMENTATION_KEY  # noqa: SLF001  # the API offers no other door
 

@@ -28,7 +28,12 @@ _LOGFIRE_SCOPE: Final = "logfire.openai_agents"
 _LOGFIRE_CALL: Final = "Function: "
 _ADK_SCOPES: Final = frozenset({"gcp.vertex.agent", "openinference.instrumentation.google_adk"})
 _NAMES: Final = (semconv.TOOL_NAME, "tool.name", "traceloop.entity.name")
-_PREFIXES: Final = (f"{semconv.EXECUTE_TOOL} ", f"{semconv.TOOLS_CALL} ", _LOGFIRE_CALL)
+_PREFIXES: Final = (
+    f"{semconv.EXECUTE_TOOL} ",
+    f"{semconv.TOOLS_CALL} ",
+    f"MCP send {semconv.TOOLS_CALL} ",
+    _LOGFIRE_CALL,
+)
 #: No tool ran: ADK's summary of parallel calls, OpenLIT's spans named after the model.
 _PSEUDO_NAME: Final = f"{semconv.EXECUTE_TOOL} (merged tools)"
 _PSEUDO_SCOPE: Final = "openlit.instrumentation.pydantic_ai"
@@ -114,7 +119,9 @@ def is_same_call(span: ReadableSpan, context: Context | None) -> bool:
     known, scope = attributes_of(around), _scope(around)
     inner = _tool(span, _scope(span), attributes_of(span))
     outer = _tool(around, scope, known)
-    return _is_tool(around, scope, known) and (inner == span.name or outer.endswith(inner))
+    before = outer[: len(outer) - len(inner)]
+    prefixed = outer.endswith(inner) and not before[-1:].isalnum()
+    return _is_tool(around, scope, known) and (inner == span.name or prefixed)
 
 
 def _is_tool(span: ReadableSpan, scope: str, known: Mapping[str, Any]) -> bool:

@@ -6,7 +6,6 @@ side: a calm one, and one whose Collector is killed and whose Jaeger is away for
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -22,13 +21,7 @@ import pytest
 import toolspan
 from backends import CONFIG, Collector, Stack, needs_binaries, plain, until
 
-pytestmark = [
-    needs_binaries(),
-    pytest.mark.skipif(
-        importlib.util.find_spec("opentelemetry.distro") is None,
-        reason="opentelemetry-distro is not in this environment",
-    ),
-]
+pytestmark = needs_binaries()
 
 TESTS = Path(__file__).parent
 HOME = Path(toolspan.__file__).parent.parent
@@ -63,6 +56,7 @@ class Programs:
     folder: Path
     notes: Path
     slower: str = "1"
+    collector: Collector | None = None  # another than the stack's
     running: dict = field(default_factory=dict)
     ended: dict = field(default_factory=dict)
 
@@ -87,7 +81,7 @@ class Programs:
                 "WITNESS": str(notes),
                 "TOOLSPAN_STATE_DIR": str(self.notes),
                 "OTEL_RESOURCE_ATTRIBUTES": f"notes={self.notes.name}",
-                "OTEL_EXPORTER_OTLP_ENDPOINT": self.stack.collector.http,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": (self.collector or self.stack.collector).http,
                 "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
                 "OTEL_LOGS_EXPORTER": "none",
                 "OTEL_BSP_SCHEDULE_DELAY": "500",
@@ -354,21 +348,30 @@ def test_no_span_is_lost_or_changed_by_a_killed_collector_and_an_outage_of_jaege
         assert differences(programs.spans(name), programs.answered(*services)) == []
 
 
+def beside(calm, folder, tmp_path, *collector, **environ):
+    """The demonstration through another Collector before the same Jaeger; the seconds that took."""
+    collector = Collector(tmp_path, *collector, JAEGER_OTLP_GRPC=calm.stack.jaeger.otlp, **environ)
+    place, _ = folder
+    programs = Programs(calm.stack, folder, tmp_path / tmp_path.name, collector=collector)
+    with collector:
+        programs.run("demo", *DEMO, str(place))
+        programs.wait("demo")
+        return programs, programs.arrived("demo", *DEMO_SERVICES, seconds=5)
+
+
 def test_a_span_taken_out_of_the_export_is_noticed(calm, folder, tmp_path):
     """By a Collector that drops one, between the program and Jaeger."""
     (tmp_path / "drop.yaml").write_text("""
 processors: {filter/one: {traces: {span: ['span.name == "tools/call checksum"']}}}
 service: {pipelines: {traces/kept: {processors: [filter/one]}}}
 """)
-    collector = Collector(
-        tmp_path, "default", tmp_path / "drop.yaml", JAEGER_OTLP_GRPC=calm.stack.jaeger.otlp
-    )
-    sender = type("Stack", (), {"collector": collector, "jaeger": calm.stack.jaeger})
-    programs = Programs(sender, folder, tmp_path / "robbed")
-    with collector:
-        place, _ = folder
-        programs.run("demo", *DEMO, str(place))
-        programs.wait("demo")
-        programs.arrived("demo", *DEMO_SERVICES, seconds=3)
+    programs, _ = beside(calm, folder, tmp_path, "default", tmp_path / "drop.yaml")
     found = differences(programs.spans("demo"), programs.answered(*DEMO_SERVICES))
     assert found == ["tools/call checksum is missing"]
+
+
+def test_through_a_gateway_the_calls_are_in_jaeger_within_five_seconds_too(calm, folder, tmp_path):
+    waits = {"OTELCOL_DECISION_WAIT": "2s", "OTELCOL_SAMPLE_PERCENT": "100"}
+    programs, seconds = beside(calm, folder, tmp_path, "gateway", **waits)
+    assert differences(programs.spans("demo"), programs.answered(*DEMO_SERVICES)) == []
+    assert seconds <= 5

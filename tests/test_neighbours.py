@@ -169,6 +169,20 @@ def test_the_spans_of_a_neighbour_get_the_call_id_and_the_agent(neighbour, order
     assert span["said"]["gen_ai.agent.name"] == "helper"
 
 
+@pytest.mark.parametrize("pair", ["OpenInference+OpenLLMetry", "OpenLLMetry+OpenInference"])
+def test_two_neighbours_double_each_other_and_we_add_nothing_and_count_once(pair):
+    seen = told(pair, "theirs first")
+    for name, (_, outcomes) in SITUATIONS.items():
+        doubled, ours = seen["alone"][name], seen["with us"][name]
+        assert Counter(ours["counted"]) == Counter(outcomes), name
+        assert (ours["foreign"], ours["contained"]) == (0, []), name
+        scopes = {span["scope"] for span in tool_spans(ours)}
+        if name != "agent":  # two of its three calls are refused, which neither of them tells of
+            assert "toolspan" not in scopes, name
+            assert len(tool_spans(ours)) >= len(tool_spans(doubled)), name
+    assert len(tool_spans(seen["alone"]["direct"])) == len(tool_spans(seen["with us"]["direct"])) == 2
+
+
 # -- the program of the children -----------------------------------------------------------------
 
 
@@ -245,19 +259,23 @@ def main(neighbour, order):
 
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    _, module, name, _ = NEIGHBOURS[neighbour]
-    instrumentor = getattr(importlib.import_module(module), name)()
     seen = {}
     if order == "theirs first":
-        instrumentor.instrument(tracer_provider=provider)
+        enable(neighbour, provider)
         seen["alone"] = watched(program, exporter)
         toolspan.instrument(tracer_provider=provider)
     else:
         toolspan.instrument(tracer_provider=provider)
-        instrumentor.instrument(tracer_provider=provider)
-    assert instrumentor.is_instrumented_by_opentelemetry
+        enable(neighbour, provider)
     seen["with us"] = watched(program, exporter)
     print(json.dumps(seen))
+
+
+def enable(neighbours, provider):
+    for _, module, name, _ in map(NEIGHBOURS.get, neighbours.split("+")):
+        instrumentor = getattr(importlib.import_module(module), name)()
+        instrumentor.instrument(tracer_provider=provider)
+        assert instrumentor.is_instrumented_by_opentelemetry
 
 
 def watched(program, exporter):

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from toolspan.hooks import Hook
     from toolspan.lifecycle.run import Scope
     from toolspan.lifecycle.tracing import Listener
-    from toolspan.toolcall import ToolCall
+    from toolspan.toolcall import ToolCall, Word
 
 #: (call id, tool, conversation or trace) -> the tries seen so far and the last one's span.
 _TRIES: Memory[tuple[str, str, object], tuple[int, SpanContext | None]] = Memory(4_096)
@@ -61,6 +61,9 @@ class LiveCall(Life):
     merged: frozenset[int] = frozenset()
     _key: tuple[str, str, object] | None = None
     _links: tuple[Link, ...] = ()
+    #: What further neighbours began for this call, beside the adopted span: it tells the outcome
+    #: too, by which the statistics know that the call is counted.
+    _doubles: tuple[Span, ...] = ()
     #: Bytes of UTF-8 that the arguments took on the span.
     _used = 0
     #: Who was told of the beginning and is told of the end, also when tracing ends between them.
@@ -124,6 +127,8 @@ class LiveCall(Life):
         self.undecided = False
         if self.noticed:
             self.adopt(self.noticed[0])
+            self._doubles = self.noticed[1:]
+            self._tell_doubles("cancelled")
         else:
             self._open(otel.get_current())
         if self.span is None or not makes_current(self.span):
@@ -141,6 +146,11 @@ class LiveCall(Life):
         span.set_attribute(semconv.OUTCOME, "cancelled")
         for link in self._links:
             span.add_link(link.context)
+
+    def _tell_doubles(self, word: Word) -> None:
+        for span in self._doubles:
+            if span.is_recording():
+                span.set_attribute(semconv.OUTCOME, word)
 
     def _open(self, context: Context) -> None:
         tracer = TRACING.tracer or TRACING.bind()
@@ -225,6 +235,7 @@ class LiveCall(Life):
             outcome.size = size_of(outcome.result)
             if self.span is not None and self.span.is_recording():
                 write_end(self.span, self.call, outcome, TRACING.settings, self._used)
+            self._tell_doubles(outcome.word)
 
     # -- the end -----------------------------------------------------------------------------
 

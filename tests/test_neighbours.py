@@ -180,7 +180,9 @@ def test_two_neighbours_double_each_other_and_we_add_nothing_and_count_once(pair
         if name != "agent":  # two of its three calls are refused, which neither of them tells of
             assert "toolspan" not in scopes, name
             assert len(tool_spans(ours)) >= len(tool_spans(doubled)), name
-    assert len(tool_spans(seen["alone"]["direct"])) == len(tool_spans(seen["with us"]["direct"])) == 2
+    assert (
+        len(tool_spans(seen["alone"]["direct"])) == len(tool_spans(seen["with us"]["direct"])) == 2
+    )
 
 
 # -- the program of the children -----------------------------------------------------------------

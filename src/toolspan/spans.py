@@ -10,7 +10,7 @@ import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode
 
 from toolspan import semconv
 from toolspan.containment import contained
@@ -60,11 +60,7 @@ def open_span(  # noqa: PLR0917  # by name it costs more
     where it is recorded nevertheless, it says the rest a moment later.
     """
     known = known_of(call)
-    if (
-        above is None
-        or above.is_recording()
-        or above.get_span_context().trace_flags.sampled  # of another process
-    ):
+    if type(above) is not NonRecordingSpan or above.get_span_context().trace_flags.sampled:
         attributes = start_attributes(call, known, settings)
         return tracer.start_span(
             known.span_name, context, known.kind, attributes, links, call.started

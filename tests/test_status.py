@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import toolspan
+from receiver import Receiver, run_program
 from toolspan import containment, status, tool
 from toolspan.status import FrameworkStatus, Status
 
@@ -185,33 +183,36 @@ print("found", json.dumps(found))
 """
 
 
-def test_every_example_in_a_docstring_runs(tmp_path):
-    names = [f"toolspan.{file.stem}" for file in PACKAGE.glob("*.py") if file.stem[0] != "_"]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", EXAMPLES, *sorted(names)],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(PACKAGE.parent),
-            "TOOLSPAN_STATE_DIR": str(tmp_path),
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+def run_examples(names, **environ):
+    """How many examples of each module failed, and how many there are."""
+    done = run_program(EXAMPLES, *names, **environ)
     assert done.returncode == 0, done.stderr
     shown, _, found = done.stdout.rpartition("found ")
     assert shown == ""
-    failed = {name: counts for name, counts in json.loads(found).items() if counts[0]}
-    assert failed == {}
-    assert json.loads(found)["toolspan.api"][1] >= 15
+    return json.loads(found)
+
+
+def test_every_example_in_a_docstring_runs(tmp_path):
+    files = {file.stem for file in PACKAGE.glob("*.py") if file.stem[0] != "_"} - {"quickstart"}
+    names = sorted(f"toolspan.{name}" for name in files)
+    found = run_examples(names, TOOLSPAN_STATE_DIR=str(tmp_path), PYTHONWARNINGS="error")
+    assert {name: counts for name, counts in found.items() if counts[0]} == {}
+    assert found["toolspan.api"][1] >= 15
+
+
+def test_the_examples_of_the_quick_start_run_and_send(tmp_path):
+    with Receiver() as receiver:
+        found = run_examples(
+            ["toolspan.quickstart"],
+            TOOLSPAN_STATE_DIR=str(tmp_path),
+            OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        )
+        assert found == {"toolspan.quickstart": [0, 8]}
+        assert [span.name for span in receiver.spans()] == ["execute_tool read_file"]
 
 
 @pytest.mark.parametrize("name", sorted(set(toolspan.__all__) - WITHOUT_EXAMPLE))
 def test_everything_public_has_a_docstring_with_an_example(name):
-    if name in ("configure", "flush"):
-        pytest.skip("the quick start's own tests look at it")
     assert ">>> " in getattr(toolspan, name).__doc__
 
 

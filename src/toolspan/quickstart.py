@@ -94,6 +94,11 @@ def configure(
 
     Returns:
         What was built; None with `OTEL_SDK_DISABLED=true`, where nothing is.
+
+    >>> import toolspan
+    >>> start = toolspan.configure(service_name="librarian", sample={"search": 0.1, "*": 1.0})
+    >>> start.traces
+    True
     """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
@@ -120,6 +125,13 @@ def flush(timeout: float = FLUSH_SECONDS) -> Flushed:
     For serverless functions, before the freeze, and for forked children that end by `os._exit`.
     Counted by the pipeline of `configure()` itself; of a pipeline that is not toolspan's nothing
     is known, and the note says so.
+
+    >>> import toolspan
+    >>> start = toolspan.configure(service_name="librarian")
+    >>> toolspan.record("read_file", started=1_700_000_000, duration=2.5)
+    >>> flushed = toolspan.flush(2)
+    >>> flushed.sent, flushed.complete
+    (1, True)
     """
     from toolspan.export.pipeline import Flushed  # noqa: PLC0415
 

@@ -8,7 +8,7 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from toolspan.cli import demo, run
+from toolspan.cli import demo, doctor, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ One tool call, one span: OpenTelemetry for the tool calls of AI agents.
 
   toolspan demo                     see a real agent's calls, with nothing else running
   toolspan run -- python agent.py   trace a program that you do not change
+  toolspan doctor --export          find out why nothing arrives
 """
 
 
@@ -36,12 +37,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = command(options)
         print(end="", flush=True)  # here, where it is known what to do when nobody reads
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BrokenPipeError:  # what reads our output has gone; Python would write to it once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except BaseException as error:
+        if _is_interruption(error):
+            return INTERRUPTED
+        raise
     return status
+
+
+def _is_interruption(error: BaseException) -> bool:
+    """Whether somebody pressed Ctrl-C; Python 3.10's asyncio lets a group of tasks say so."""
+    within: Sequence[BaseException] = getattr(error, "exceptions", ())
+    return isinstance(error, KeyboardInterrupt) or any(map(_is_interruption, within))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     demo.add_parser(commands)
     run.add_parser(commands)
+    doctor.add_parser(commands)
     return parser
 
 

@@ -18,9 +18,11 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 import toolspan
-from toolspan import tool
+from toolspan import containment, tool
+from toolspan.settings import Settings
 
 # -- one of each kind ------------------------------------------------------------------------
 
@@ -639,6 +641,55 @@ def test_the_span_is_current_in_the_body_and_gone_after_it(traced):
     look()
     assert trace.get_current_span() is before
     assert seen == [traced.spans[0].context.span_id]
+
+
+class AllButThe(Sampler):
+    """Drops the spans of one name, and writes down what it was shown of the others."""
+
+    def __init__(self, dropped):
+        self.dropped = dropped
+        self.shown = []
+
+    def should_sample(
+        self, parent_context, trace_id, name, kind=None, attributes=None, *_
+    ):  # the SDK's
+        if name == self.dropped:
+            return SamplingResult(Decision.DROP)
+        self.shown.append(set(attributes))
+        return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
+
+    def get_description(self):
+        return "all but one"
+
+
+def test_a_sampler_is_shown_what_is_known_at_the_start_and_below_a_dropped_span_the_tool(
+    trace_with,
+):
+    sampler = AllButThe("dropped")
+    traced = trace_with(sampler=sampler)
+    greet = tool(lambda name: f"hello {name}", name="greet")
+    greet("emma")
+    with traced.tracer().start_as_current_span("dropped"):
+        greet("emma")
+    whole, below = (dict(span.attributes) for span in traced.tools)
+    assert whole == below  # what is recorded says everything, whoever decided
+    assert sampler.shown[0] - sampler.shown[1] == {
+        "toolspan.arguments.fingerprint",
+        "toolspan.arguments.size",
+    }
+    assert sampler.shown[0] == set(whole) - {"toolspan.outcome", "toolspan.result.size"}
+
+
+@pytest.mark.contains
+def test_a_failure_of_our_own_while_writing_content_loses_no_span(trace_with, monkeypatch):
+    def fail(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr("toolspan.spans.render", fail)
+    traced = trace_with(settings=Settings(capture=True))
+    assert tool(double)(21) == 42
+    assert traced.outcomes == ["ok"]
+    assert containment.failures["write_arguments: RuntimeError"] == 1
 
 
 def test_threads_call_a_tool_without_getting_in_each_others_way(traced):

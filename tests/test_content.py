@@ -25,6 +25,7 @@ import pydantic
 import pytest
 
 from toolspan.content import SECRET_PARTS, SECRET_WORDS, Redactor, fingerprint, render, size_of
+from toolspan.content.text import Rendered
 
 KEY = b"k" * 32
 LIMIT = 64_000
@@ -408,7 +409,7 @@ def test_a_value_becomes_json(value, expected):
 
 def test_text_stays_as_it_is():
     for text in ("", "plain", 'says "no": 1', '{"a": 1.0, "b":[ ]}', "{'a': 1}", "\x1b[31m\u202e"):
-        assert render(text, LIMIT, PLAIN) == (text, False)
+        assert render(text, LIMIT, PLAIN) == Rendered(text)
 
 
 def test_text_that_encoders_or_databases_refuse_is_replaced():
@@ -506,9 +507,9 @@ def test_a_cut_value_still_parses_as_json_and_keeps_the_limit(seed):
 def test_a_value_that_fits_exactly_is_not_cut():
     for limit in range(64, 90):
         inner = "x" * (limit - len('{"a":["b",""]}'))
-        assert render({"a": ["b", inner]}, limit, PLAIN) == (f'{{"a":["b","{inner}"]}}', False)
+        assert render({"a": ["b", inner]}, limit, PLAIN) == Rendered(f'{{"a":["b","{inner}"]}}')
         assert render({"a": ["b", inner + "x"]}, limit, PLAIN).truncated
-        assert render("é" * (limit // 2), limit, PLAIN) == ("é" * (limit // 2), False)
+        assert render("é" * (limit // 2), limit, PLAIN) == Rendered("é" * (limit // 2))
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "漢", "😀", "\n", "\x01", '"', "\\", "\ud800", "\0"])

@@ -37,12 +37,12 @@ def render(value: Any, limit: int | None, redactor: Redactor, tool: str = "") ->
     room = sys.maxsize if limit is None else max(limit, 0)
     kind = type(value)
     if kind is str and len(value) <= room and _is_ordinary(value):
-        return Rendered(value, truncated=False)
+        return Rendered(value)
     if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
         return fitting(value, room, redactor, legible)
     simple = _simple(value, kind, redactor.labels if custom is None else None)
     if simple is not None and bytes_of(simple) <= room:
-        return Rendered(simple, truncated=False)
+        return Rendered(simple)
     writer = _Writer(room, redactor, custom, tool)
     whole = writer.value(value) and not writer.cut
     return Rendered("".join(writer.parts), not whole)
@@ -188,9 +188,10 @@ class _Writer:
 
     def _string(self, before: str, text: Any) -> bool:
         room = self.left - bytes_of(before) - len('""')
-        shown, cut = fitting(text, room, self._redactor, escaped)
-        self.cut |= cut
-        return (bool(shown) or not cut) and self._put(f'{before}"{shown}"')
+        shown = fitting(text, room, self._redactor, escaped)
+        self.cut |= shown.truncated
+        fits = bool(shown.text) or not shown.truncated
+        return fits and self._put(f'{before}"{shown.text}"')
 
     def _put(self, text: str) -> bool:
         size = len(text) if text.isascii() else len(text.encode())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,11 +18,12 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPES: Final = tuple((c, encode_basestring(c)[1:-1]) for c in ("\\", '"', *map(chr, range(32))))
 
 
-class Rendered(NamedTuple):
+@dataclass(slots=True)
+class Rendered:
     """The text of one attribute value, and whether anything is missing from it."""
 
     text: str
-    truncated: bool
+    truncated: bool = False
 
 
 def fitting(text: Any, room: int, redactor: Redactor, form: Callable[[str], str]) -> Rendered:
@@ -33,7 +35,7 @@ def fitting(text: Any, room: int, redactor: Redactor, form: Callable[[str], str]
     if length <= room:
         whole = form(head)
         if bytes_of(whole) <= room:
-            return Rendered(whole, truncated=False)
+            return Rendered(whole)
     mark = f"[cut: {length} characters] "
     shown = mark + _head(head, room - len(mark), form) if len(mark) <= room else ""
     return Rendered(shown, truncated=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from toolspan.statistics.labels import Key
     from toolspan.statistics.tally import Tally
     from toolspan.statistics.tool_statistics import ToolStatistics
-    from toolspan.toolcall import AttributeValue, Outcome, ToolCall
+    from toolspan.toolcall import AttributeValue, Kind, Outcome, ToolCall
 
 #: Scopes (beginnings) that record `gen_ai.execute_tool.duration` for their own spans.
 OFFICIAL_SCOPES: Final = ("opentelemetry.instrumentation.genai.", "opentelemetry.util.genai.")
@@ -85,6 +85,8 @@ class DurationHistogram:
         )
         self._labels = Labels(limit)
         self._series: dict[tuple[Key, str | None], dict[str, AttributeValue]] = {}
+        #: Tool -> agent and kind of its last call that went well, and its series.
+        self._latest: dict[str, tuple[str | None, Kind, dict[str, AttributeValue]]] = {}
 
     def started(self, call: ToolCall) -> None:
         """Nothing is known yet."""
@@ -95,10 +97,22 @@ class DurationHistogram:
             return
         if call.owner is not None and call.owner.startswith(OFFICIAL_SCOPES):
             return
+        # Only exact text is looked up: the hash() of a host's own type is the host's code.
+        latest = self._latest.get(call.name) if type(call.name) is str else None
+        if outcome.error is None and latest is not None:
+            agent, kind, attributes = latest
+            if agent is call.agent and kind is call.kind:
+                self._histogram.record(duration / 1e9, attributes)
+                return
+        self._histogram.record(duration / 1e9, self._attributes(call, outcome))
+
+    def _attributes(self, call: ToolCall, outcome: Outcome) -> dict[str, AttributeValue]:
         key = self._labels.bound(call.name, call.agent, SIDES[call.kind])
         error = clean(outcome.type or outcome.error) if outcome.failed else None
         attributes = self._series.get((key, error)) or self._named(key, error)
-        self._histogram.record(duration / 1e9, attributes)
+        if error is None and key[0] is call.name and key[1] is call.agent:  # clean, not `_other`
+            self._latest[key[0]] = key[1], call.kind, attributes
+        return attributes
 
     def _named(self, key: Key, error: str | None) -> dict[str, AttributeValue]:
         if error is not None and len(self._series) >= self._labels.limit:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 import toolspan
 from toolspan.settings import Settings
@@ -91,6 +92,16 @@ def test_content_is_written_only_where_this_call_or_the_settings_say_so(trace_wi
     assert "canary" not in traced.spans[2].attributes["gen_ai.tool.call.arguments"]
     shown = [span.attributes.get("gen_ai.tool.call.result") for span in traced.spans]
     assert shown == [None, None, "canary"]
+
+
+def test_nothing_is_rendered_where_no_span_records(trace_with):
+    seen = []
+    settings = Settings(capture=True, redactor=lambda _path, value, _tool: seen.append(value))
+    for sampler, looked_at in ((ALWAYS_OFF, False), (ALWAYS_ON, True)):
+        trace_with(settings=settings, sampler=sampler)
+        with toolspan.call("search", {"query": "emma"}) as search:
+            search.result = ["Emma"]
+        assert bool(seen) is looked_at
 
 
 def test_what_the_block_raises_passes_and_is_an_error(traced):

@@ -177,6 +177,21 @@ search({"city": "red-owl", "pin": "blue-owl"})
     assert "gone" in third.attributes["gen_ai.tool.call.arguments"]
 
 
+def test_without_a_cap_for_values_that_of_the_span_still_holds():
+    program = """
+toolspan.configure(endpoint=url, capture_content=True, value_limit=None)
+read("x" * 100_000)
+read("x" * 300_000)
+"""
+    with Receiver() as receiver:
+        run(program, receiver.url)
+        whole, cut = (span.attributes for span in receiver.spans())
+    assert json.loads(whole["gen_ai.tool.call.arguments"]) == {"path": "x" * 100_000}
+    sizes = [len(cut[f"gen_ai.tool.call.{part}"]) for part in ("arguments", "result")]
+    assert sizes[0] == 256 * 1024
+    assert sizes[1] <= 64  # enough to say that it was cut
+
+
 def test_a_tool_that_is_sampled_out_is_counted_all_the_same():
     program = """
 toolspan.configure(endpoint=url, sample={"search": 0.0, "*": 1.0})

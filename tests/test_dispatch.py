@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import logging
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -215,6 +216,35 @@ def test_what_is_no_call_gives_a_span_and_a_clear_value(traced, call):
     assert "names no tool" in value.message
     assert "search" in value.message
     assert span.name == "execute_tool unnamed"
+
+
+@pytest.mark.parametrize("tools", [None, [search], "search", 7], ids=repr)
+def test_tools_that_are_no_mapping_get_one_line_and_run_nothing(traced, caplog, tools):
+    caplog.set_level(logging.WARNING, "toolspan")
+    value, _span = refused(traced, {"name": "search"}, "unknown_tool", tools)
+    assert "known: none" in value.message
+    dispatch(tools, {"name": "search"})
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "toolspan"]
+    assert "maps names to functions" in line
+
+
+def test_what_cannot_be_called_is_no_tool(traced):
+    value, _span = refused(traced, {"name": "seven"}, "unknown_tool", {"seven": 7})
+    assert "there is no tool 'seven'" in value.message
+
+
+@pytest.mark.parametrize("arguments", ["{", {"other": 1}])
+def test_a_refused_call_has_the_definition_and_the_options_of_its_tool(trace_with, arguments):
+    traced = trace_with(settings=Settings(capture=True))
+    tools = {"search": tool(agent="clerk", capture=False)(search)}
+    tools["search"](**ARGUMENTS)
+    dispatch(tools, {"name": "search", "arguments": ARGUMENTS})
+    dispatch(tools, {"name": "search", "arguments": arguments})
+    direct, ran, refusal = traced.spans
+    assert refusal.attributes["toolspan.outcome"] == "invalid_arguments"
+    for name in ("toolspan.tool.fingerprint", "gen_ai.tool.description", "gen_ai.agent.name"):
+        assert refusal.attributes[name] == ran.attributes[name] == direct.attributes[name]
+    assert "gen_ai.tool.call.arguments" not in refusal.attributes
 
 
 def test_many_tools_are_not_all_named(traced):

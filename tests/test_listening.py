@@ -162,6 +162,19 @@ def test_a_listener_too_far_behind_misses_calls_and_says_how_many(traced, listen
     assert len(traced.exporter.get_finished_spans()) == 10_200
 
 
+def test_a_listener_that_cannot_be_called_gets_one_line_and_is_left_out(traced, listening, caplog):
+    caplog.set_level(logging.WARNING, "toolspan")
+    heard = []
+    subscription = listening(started=7, finished=lambda call, _outcome, _time: heard.append(call))
+    listening(finished="print")
+    add(1)
+    assert subscription.wait()
+    assert [call.name for call in heard] == ["add"]
+    assert [one.getMessage() for one in caplog.records] == [
+        "on_call(started=, finished=) takes functions; another value is left out"
+    ]
+
+
 def raising(error):
     """A listener that raises `error`."""
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
+import subprocess
+import sys
 import time
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
@@ -419,3 +423,26 @@ def test_flush_and_shutdown_reach_the_wrapped_exporter(pipeline):
     provider.shutdown()
     assert collected.stopped == 1
     provider.shutdown = lambda: None
+
+
+# -- scraped ---------------------------------------------------------------------------------
+
+
+def test_the_example_of_a_direct_scrape_finds_calls_outcomes_and_what_is_in_flight(tmp_path):
+    pytest.importorskip("opentelemetry.exporter.prometheus")
+    example = Path(__file__).parent.parent / "examples" / "prometheus_metrics.py"
+    done = subprocess.run(
+        [sys.executable, str(example)],
+        env={**os.environ, "TOOLSPAN_STATE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    during, _, after = done.stdout.partition("when it has got it:")
+    searched = 'gen_ai_tool_name="search",toolspan_outcome="ok"} 3.0'
+    assert searched in during
+    assert searched in after
+    assert 'toolspan_calls_in_flight{gen_ai_tool_name="ask_a_human"} 1.0' in during
+    assert 'toolspan_calls_in_flight{gen_ai_tool_name="ask_a_human"} 0.0' in after

@@ -145,6 +145,23 @@ def test_beside_a_neighbour_each_call_is_counted_once(neighbour, order):
 
 
 @both_orders
+def test_beside_a_neighbour_an_applications_meter_provider_has_each_execution_once(
+    neighbour, order
+):
+    seen = told(neighbour, order)["with us"]
+    measured = {name: Counter(one["measured"]) for name, one in seen.items()}
+    executed = {name: Counter(tools) for name, (tools, _) in SITUATIONS.items()}
+    if neighbour == "official":  # it measures the call whose arguments did not fit, too
+        executed["agent"]["add"] += 1
+    assert measured == executed
+
+
+def test_the_official_neighbour_alone_measures_for_itself():
+    seen = told("official", "theirs first")["alone"]
+    assert seen["direct"]["measured"] == {"add": 1}
+
+
+@both_orders
 def test_beside_a_neighbours_run_there_is_no_second_and_all_is_one_trace(neighbour, order):
     seen = told(neighbour, order)["with us"]
     for spans in (seen[name]["spans"] for name in AGENTS):
@@ -252,6 +269,8 @@ def decorated(program):
 
 def main(neighbour, order):
     """Run every situation and print what was seen, as JSON."""
+    from opentelemetry.sdk.metrics import Histogram, MeterProvider
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -261,26 +280,41 @@ def main(neighbour, order):
 
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
+    reader = InMemoryMetricReader(preferred_temporality={Histogram: AggregationTemporality.DELTA})
+    providers = {"tracer_provider": provider, "meter_provider": MeterProvider([reader])}
     seen = {}
     if order == "theirs first":
-        enable(neighbour, provider)
-        seen["alone"] = watched(program, exporter)
-        toolspan.instrument(tracer_provider=provider)
+        enable(neighbour, providers)
+        seen["alone"] = watched(program, exporter, reader)
+        toolspan.instrument(**providers)
     else:
-        toolspan.instrument(tracer_provider=provider)
-        enable(neighbour, provider)
-    seen["with us"] = watched(program, exporter)
+        toolspan.instrument(**providers)
+        enable(neighbour, providers)
+    seen["with us"] = watched(program, exporter, reader)
     print(json.dumps(seen))
 
 
-def enable(neighbours, provider):
+def enable(neighbours, providers):
     for _, module, name, _ in map(NEIGHBOURS.get, neighbours.split("+")):
         instrumentor = getattr(importlib.import_module(module), name)()
-        instrumentor.instrument(tracer_provider=provider)
+        instrumentor.instrument(**providers)
         assert instrumentor.is_instrumented_by_opentelemetry
 
 
-def watched(program, exporter):
+def measured(reader):
+    """How often the duration of each tool was recorded since the last time, by whomever."""
+    times = Counter()
+    data = reader.get_metrics_data()
+    resources = data.resource_metrics if data is not None else ()
+    for scope in (scope for one in resources for scope in one.scope_metrics):
+        for metric in scope.metrics:
+            if metric.name == "gen_ai.execute_tool.duration":
+                for point in metric.data.data_points:
+                    times[point.attributes["gen_ai.tool.name"]] += point.count
+    return times
+
+
+def watched(program, exporter, reader):
     import toolspan
     from toolspan import containment
 
@@ -300,6 +334,7 @@ def watched(program, exporter):
             "ran": [(tool, f"{span_id:016x}") for tool, span_id in program.RAN],
             "spans": [plain(span) for span in exporter.get_finished_spans()],
             "counted": sum((Counter(row.outcomes) for row in rows), Counter()),
+            "measured": measured(reader),
             "foreign": sum(row.foreign for row in rows),
             "contained": list(contained),
         }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -70,6 +73,30 @@ def test_an_installed_framework_is_listed_with_its_version_and_hooks(trace_with)
     assert "langchain_core.tools.base:BaseTool.run" in found.placed
     assert "langchain_core.tools.base:BaseTool.arun" in found.placed
     assert f"langchain {found.version}" in str(status())
+
+
+AHEAD_OF_ITS_IMPORT = """
+import toolspan
+
+toolspan.instrument()
+print(toolspan.status())
+import langchain_core.tools.base
+
+print(toolspan.status())
+toolspan.uninstrument()
+print(toolspan.status())
+"""
+
+
+def test_a_framework_that_is_not_imported_is_said_to_wait_and_not_to_have_no_hooks():
+    pytest.importorskip("langchain_core.tools.base")
+    told = subprocess.run(
+        [sys.executable, "-c", AHEAD_OF_ITS_IMPORT], capture_output=True, text=True, check=True
+    ).stdout
+    lines = [line.partition(": ")[2] for line in told.splitlines() if line.startswith("langchain")]
+    assert lines[0] == "not imported yet"
+    assert re.fullmatch(r"[1-9]\d* hooks placed(, missing: .*)?", lines[1])
+    assert lines[2] == "0 hooks placed"
 
 
 def test_only_the_named_framework_is_hooked(trace_with):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import json
 import logging
 import subprocess
 import sys
@@ -939,3 +940,73 @@ def test_a_stream_that_reads_a_stream_is_its_parent(traced):
     first, second = traced.spans
     assert first.name == "execute_tool outer"
     assert second.parent.span_id == first.context.span_id
+
+
+HOLDING_A_SPAN = """
+import asyncio, gc, json, logging
+import toolspan
+from opentelemetry.sdk.trace import TracerProvider
+
+provider, records = TracerProvider(), []
+tracer = provider.get_tracer("host")
+handler = logging.Handler()
+handler.emit = records.append
+logging.getLogger("opentelemetry.context").addHandler(handler)
+
+def numbers():
+    with tracer.start_as_current_span("inner"):
+        yield from range(3)
+
+async def numbers_later():
+    with tracer.start_as_current_span("inner"):
+        for number in range(3):
+            await asyncio.sleep(0)
+            yield number
+
+def collected():
+    kept = []
+    for _ in range(20):
+        kept.append(numbers())
+        next(kept[-1])
+
+async def closed_by_the_loop():
+    for _ in range(20):
+        await anext(numbers_later())
+        await asyncio.sleep(0)
+
+async def kept_open(kept):
+    for _ in range(20):
+        kept.append(numbers_later())
+        await anext(kept[-1])
+
+def after_its_loop():
+    kept = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(kept_open(kept))
+    loop.close()
+
+def said():
+    counts = []
+    for way in (collected, lambda: asyncio.run(closed_by_the_loop()), after_its_loop):
+        way()
+        gc.collect()
+        len(toolspan.stats())  # ends what was put off
+        counts.append(len(records))
+        records.clear()
+    return counts
+
+without = said()
+toolspan.instrument(tracer_provider=provider)
+numbers, numbers_later = toolspan.tool(numbers), toolspan.tool(numbers_later)
+print(json.dumps([without, said(), toolspan.stats()["numbers_later"].calls]))
+"""
+
+
+def test_bodies_that_hold_a_span_across_a_yield_cause_as_many_records_as_without_us():
+    done = subprocess.run(
+        [sys.executable, "-c", HOLDING_A_SPAN], capture_output=True, text=True, check=True
+    )
+    without, with_us, calls = json.loads(done.stdout)
+    assert without == with_us
+    assert without[1] > 0
+    assert calls == 40

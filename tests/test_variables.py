@@ -384,6 +384,24 @@ def _state(folder):
         assert [stat.S_IMODE(path.stat().st_mode) for path in (place, key)] == [0o700, 0o600]
 
 
+def test_the_key_is_made_when_instrumentation_starts_not_with_the_first_call(tmp_path):
+    state = tmp_path / "state"
+    done = run_program("import toolspan; toolspan.instrument()", TOOLSPAN_STATE_DIR=str(state))
+    assert done.returncode == 0, done.stderr
+    assert len((state / "fingerprint.key").read_bytes()) == 32
+
+
+def test_a_state_directory_that_cannot_be_made_leaves_a_key_for_the_process_alone(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    place = {"TOOLSPAN_STATE_DIR": str(tmp_path / "file" / "state")}
+    first, second = (
+        child(**place, OTEL_SERVICE_NAME=name).search.attributes["toolspan.arguments.fingerprint"]
+        for name in ("first", "second")
+    )
+    assert len(first) == len(second) == 16
+    assert first != second
+
+
 FRAMEWORK = (
     PROGRAM
     + """

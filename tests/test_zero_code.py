@@ -138,19 +138,73 @@ def test_without_a_provider_one_line_says_what_to_do(tmp_path):
     assert "opentelemetry-distro" in lines[0]
 
 
-def test_there_is_one_entry_point_and_it_never_raises(tmp_path, monkeypatch):
-    (entry,) = [
-        point
-        for point in entry_points(group="opentelemetry_instrumentor")
-        if point.value.startswith("toolspan")
-    ] or [pytest.skip("not installed: its sources are on the path")]
+def our_entry_point():
+    points = entry_points(group="opentelemetry_instrumentor")
+    ours = [point for point in points if point.value.startswith("toolspan")]
+    if not ours:
+        pytest.skip("not installed: its sources are on the path")
+    (entry,) = ours
+    return entry
+
+
+def test_there_is_one_entry_point_that_needs_no_framework():
+    entry = our_entry_point()
     assert entry.name == "toolspan"
+    assert list(entry.load()().instrumentation_dependencies()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param((instrument_command(),), marks=needs_distro, id="opentelemetry-instrument"),
+        pytest.param((sys.executable, "-m", "toolspan", "run", "--"), id="toolspan run"),
+    ],
+)
+def test_the_statistics_are_attached_both_ways(command, tmp_path):
+    with Receiver() as receiver:
+        done, counted = execute(
+            *command,
+            counter=tmp_path / "counter",
+            OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+            OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+            OTEL_METRICS_EXPORTER="otlp",
+            OTEL_TRACES_SAMPLER="always_off",
+        )
+        assert counted == ["add", "fail"], done.stderr
+        assert receiver.spans() == []
+        last = {metric.name: metric for metric in receiver.metrics()}
+    told = {
+        (point.attributes["gen_ai.tool.name"], point.attributes["toolspan.outcome"]): point.value
+        for point in last["toolspan.calls"].points
+    }
+    assert told == {("add", "ok"): 1, ("fail", "error"): 1}
+    assert sum(point.count for point in last["gen_ai.execute_tool.duration"].points) == 2
+
+
+LATER = """
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+class Later(BaseInstrumentor):
+    def instrumentation_dependencies(self):
+        return ()
+
+    def _instrument(self, **options):
+        print("the later one ran")
+
+    def _uninstrument(self, **options):
+        pass
+"""
 
 
 @needs_distro
 def test_a_broken_framework_module_stops_no_later_instrumentor(tmp_path):
     """The broken module raises whatever is asked of it, as a half-initialised one does."""
-    broken = tmp_path / "broken"
+    our_entry_point()
+    broken, after = tmp_path / "broken", tmp_path / "after"
+    (info := after / "later-1.dist-info").mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[opentelemetry_instrumentor]\nzz = later:Later\n")
+    (after / "later.py").write_text(LATER)
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(
         "import sys, types\n"
@@ -161,10 +215,12 @@ def test_a_broken_framework_module_stops_no_later_instrumentor(tmp_path):
     )
     program = tmp_path / "after.py"
     program.write_text(
+        f"import sys; sys.path.append({str(after)!r})\n"  # behind us: loaded after us
         "from opentelemetry.instrumentation.auto_instrumentation._load import _load_instrumentors\n"
         "from opentelemetry.instrumentation.distro import DefaultDistro\n"
+        "import toolspan\n"
         "_load_instrumentors(DefaultDistro())\n"
-        "print('all instrumentors ran')\n"
+        "print(toolspan.status().active, *toolspan.status().failures)\n"
     )
     done = subprocess.run(
         [sys.executable, str(program)],
@@ -174,4 +230,7 @@ def test_a_broken_framework_module_stops_no_later_instrumentor(tmp_path):
         timeout=60,
         check=False,
     )
-    assert done.stdout == "all instrumentors ran\n", done.stderr
+    said = done.stdout.splitlines()
+    assert said[:1] == ["the later one ran"], done.stderr
+    assert said[1].startswith("True ")
+    assert "RuntimeError" in said[1]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from toolspan.containment import contained
+from toolspan.containment import contained, say_once
 from toolspan.hooks import description_of, parameters_of
 from toolspan.lifecycle import begin_call, driver_for, wanted_context
 from toolspan.toolcall import Outcome, ToolCall, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
 
     from toolspan.toolcall import Word
 
@@ -53,48 +54,48 @@ def dispatch(tools: Mapping[str, Callable[..., Any]], call: Any) -> Any:
     >>> print(dispatch(tools, {"name": "subtract", "arguments": "{}"}))
     there is no tool 'subtract'; known: add
     """
+    if not isinstance(tools, Mapping):
+        say_once("tools", "dispatch(tools, call): tools maps names to functions; it has none here")
+        tools = {}
     name, given, id_ = _parts(call)
+    asked = ToolCall("unnamed", given, id=id_ if type(id_) is str else None)
     if type(name) is not str or not name:
-        message = f"the call names no tool; {_known(tools)}"
-        return _refuse("unnamed", given, id_, "unknown_tool", message)
+        return _refuse(asked, "unknown_tool", f"the call names no tool; {_known(tools)}")
+    asked.name = clean(name)
     function = tools.get(name)
-    if function is None:
-        message = f"there is no tool {clean(name)!r}; {_known(tools)}"
-        return _refuse(name, given, id_, "unknown_tool", message)
+    if not callable(function):
+        message = f"there is no tool {asked.name!r}; {_known(tools)}"
+        return _refuse(asked, "unknown_tool", message)
+    _describe(asked, function)
     arguments = _mapping(given)
     if arguments is None:
-        message = f"the arguments of {clean(name)} are no JSON object"
-        return _refuse(name, given, id_, "invalid_arguments", message)
+        message = f"the arguments of {asked.name} are no JSON object"
+        return _refuse(asked, "invalid_arguments", message)
+    asked.arguments = arguments
     if (misfit := _misfit(function, arguments)) is not None:
-        message = f"the arguments do not fit {clean(name)}: {misfit}"
-        return _refuse(name, arguments, id_, "invalid_arguments", message)
-    return _run(function, name, arguments, id_)
+        message = f"the arguments do not fit {asked.name}: {misfit}"
+        return _refuse(asked, "invalid_arguments", message)
+    return _run(function, asked, arguments)
 
 
-def _run(function: Callable[..., Any], name: str, arguments: dict[str, Any], id_: Any) -> Any:
+def _run(function: Callable[..., Any], asked: ToolCall, arguments: dict[str, Any]) -> Any:
     @contained
     def opener(_instance: Any, _args: Any, _kwargs: Any) -> Any:
-        if wanted_context() is None:
-            return None
-        return begin_call(_described(function, name, arguments, id_))
+        return None if wanted_context() is None else begin_call(asked)
 
     return driver_for(function)(opener)(function, None, (), arguments)
 
 
-def _described(function: Any, name: str, arguments: dict[str, Any], id_: Any) -> ToolCall:
-    return ToolCall(
-        name,
-        arguments,
-        description_of(function),
-        id_ if type(id_) is str else None,
-        parameters=tuple(parameters_of(function, bound=False)),
-        functions=(function,),
-    )
+@contained
+def _describe(asked: ToolCall, function: Any) -> None:
+    """What the function says of itself, for a call that runs and for one that is refused."""
+    asked.description = description_of(function)
+    asked.parameters = tuple(parameters_of(function, bound=False))
+    asked.functions = (function,)
 
 
-def _refuse(name: str, arguments: Any, id_: Any, word: Word, message: str) -> CallError:
-    call = ToolCall(clean(name), arguments, id=id_ if type(id_) is str else None)
-    _refused(call, Outcome(error=word, message=message))
+def _refuse(asked: ToolCall, word: Word, message: str) -> CallError:
+    _refused(asked, Outcome(error=word, message=message))
     return CallError(word, message)
 
 

@@ -30,8 +30,8 @@ class Subscription:
     ) -> None:
         #: How many tellings were dropped because the listener was 10,000 behind.
         self.dropped = 0
-        self._tell_started = started
-        self._tell_finished = finished
+        self._tell_started = _listener(started)
+        self._tell_finished = _listener(finished)
         self._stopped = False
         self._begin()
 
@@ -110,6 +110,16 @@ class Subscription:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _listener(given: Any) -> Any:
+    """What is to be told; None, and one line, for what cannot be called."""
+    if given is None or callable(given):
+        return given
+    say_once(
+        "no listener", "on_call(started=, finished=) takes functions; another value is left out"
+    )
+    return None
 
 
 @contained

@@ -21,11 +21,14 @@ class FrameworkStatus:
     tested: bool
     placed: tuple[str, ...]
     missing: tuple[str, ...]
+    #: Whether nothing of it is imported yet: its hooks are placed when it is.
+    waiting: bool = False
 
     def __str__(self) -> str:
         note = "" if self.tested else " (untested version)"
         gone = f", missing: {', '.join(self.missing)}" if self.missing else ""
-        return f"{self.name} {self.version}{note}: {len(self.placed)} hooks placed{gone}"
+        placed = "not imported yet" if self.waiting else f"{len(self.placed)} hooks placed"
+        return f"{self.name} {self.version}{note}: {placed}{gone}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +85,7 @@ def _frameworks() -> list[FrameworkStatus]:
             continue
         placed = tuple(seat.path for seat in placement.seats)
         missing = tuple(placement.missing)
-        found.append(FrameworkStatus(adapter.name, here, adapter.is_tested(here), placed, missing))
+        waiting = placement.wanted and not (placed or missing)
+        tested = adapter.is_tested(here)
+        found.append(FrameworkStatus(adapter.name, here, tested, placed, missing, waiting))
     return found

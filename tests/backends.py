@@ -15,6 +15,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -40,19 +41,21 @@ VARIANTS = {
 #: Waits that suit a test; everything else is as a user has it.
 QUICK = {"OTELCOL_FLUSH": "1s", "OTELCOL_DECISION_WAIT": "4s", "OTELCOL_ROOT_WAIT": "1s"}
 MISSING = [binary.name for binary in BINARIES.values() if not binary.path.exists()]
-_OPENER = build_opener(ProxyHandler({}))
+OPENER = build_opener(ProxyHandler({}))
+PORTS = random.SystemRandom()  # the tests' own seed is the same in every environment
+
+
+#: The mark of what needs one run only, in whichever environment.
+once = pytest.mark.skipif(
+    importlib.util.find_spec("opentelemetry.distro") is None,
+    reason="run once, where opentelemetry-distro is",
+)
 
 
 def needs_binaries():
-    """The marks of a module that cannot be without the real programs, and needs one run only."""
+    """The marks of a module that cannot be without the real programs."""
     missing = f"{', '.join(MISSING)}: not built; python tests/binaries/build.py"
-    return [
-        pytest.mark.skipif(bool(MISSING) and not os.environ.get("CI"), reason=missing),
-        pytest.mark.skipif(
-            importlib.util.find_spec("opentelemetry.distro") is None,
-            reason="run once, where opentelemetry-distro is",
-        ),
-    ]
+    return [once, pytest.mark.skipif(bool(MISSING) and not os.environ.get("CI"), reason=missing)]
 
 
 def get(url, timeout=30):
@@ -61,7 +64,7 @@ def get(url, timeout=30):
     Raises:
         OSError: nobody answers; `HTTPError` of it: the answer is a refusal.
     """
-    with _OPENER.open(Request(url), timeout=timeout) as answer:
+    with OPENER.open(Request(url), timeout=timeout) as answer:
         return answer.read()
 
 
@@ -74,12 +77,16 @@ def until(ask, seconds, pause=0.1):
 
 
 def free_ports(count):
-    """Ports of the loopback that nobody listens on."""
+    """Ports of the loopback that nobody listens on, nor gets by chance while a server is down."""
+    found = []
     with contextlib.ExitStack() as sockets:
-        opened = [sockets.enter_context(socket.socket()) for _ in range(count)]
-        for one in opened:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in opened]
+        while len(found) < count:
+            one = sockets.enter_context(socket.socket())
+            port = PORTS.randrange(20_000, 32_000)  # below those that the system hands out
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+    return found
 
 
 class Server:
@@ -233,9 +240,6 @@ class Jaeger(Server):
                 return None
             raise
 
-    def services(self):
-        return self.ask("services")["data"] or []
-
     def spans(self, trace_id):
         """Every span of one trace, as in its OTLP answer; [] where the trace is unknown."""
         answer = self.ask(f"v3/traces/{trace_id}")
@@ -305,9 +309,9 @@ def _value(value):
 class Prometheus(Server):
     """Prometheus with the file of collector-config, and targets of the test's own beside it."""
 
-    def __init__(self, folder, *, every="1s", port=None):
-        (self.port,) = [port] if port else free_ports(1)
-        self.http = f"http://127.0.0.1:{self.port}"
+    def __init__(self, folder, *, every="1s"):
+        (port,) = free_ports(1)
+        self.http = f"http://127.0.0.1:{port}"
         self.every = every
         self.folder = folder
         (folder / "prometheus.yml").symlink_to(CONFIG / "prometheus.yml")
@@ -316,7 +320,7 @@ class Prometheus(Server):
             [
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{self.port}",
+                f"--web.listen-address=127.0.0.1:{port}",
                 "--enable-feature=exemplar-storage,created-timestamp-zero-ingestion",
             ],
             f"{self.http}/-/ready",
@@ -332,10 +336,10 @@ class Prometheus(Server):
         ]
         (self.folder / "targets.yml").write_text(json.dumps(entries))
 
-    def ask(self, expression, at=None):
+    def ask(self, expression):
         """[(labels, value)] of an instant query; a native histogram's value is its dict."""
-        query = {"query": expression} | ({"time": at} if at else {})
-        answer = json.loads(get(f"{self.http}/api/v1/query?{urlencode(query)}"))
+        question = urlencode({"query": expression})
+        answer = json.loads(get(f"{self.http}/api/v1/query?{question}"))
         return [(one["metric"], _sample(one)) for one in answer["data"]["result"]]
 
     def by(self, label, expression):

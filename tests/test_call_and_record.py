@@ -483,3 +483,25 @@ def test_a_wrong_framework_name_gets_one_line_with_what_is_allowed(trace_with, s
     with toolspan.call("search"):
         pass
     assert len(traced.spans) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "line"),
+    [
+        ((["langchain"],), {}, "takes names of frameworks; allowed: 'langchain', 'mcp'"),
+        ((5,), {}, "takes names of frameworks; allowed: 'langchain', 'mcp'"),
+        ((), {"tracer_provider": 5}, "instrument(tracer_provider=...) takes a provider, not int"),
+        ((), {"meter_provider": "x"}, "instrument(meter_provider=...) takes a provider, not str"),
+    ],
+)
+def test_a_wrong_argument_of_instrument_is_one_line_and_counts_as_unset(
+    names, options, line, caplog
+):
+    caplog.set_level("WARNING", logger="toolspan")
+    toolspan.instrument(*names, **options)
+    try:
+        (said,) = [record.getMessage() for record in caplog.records if record.name == "toolspan"]
+        assert line in said
+        assert toolspan.status().active
+    finally:
+        toolspan.uninstrument()

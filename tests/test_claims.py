@@ -130,6 +130,36 @@ def test_the_readme_has_a_row_for_every_public_name():
     assert not [name for name in public if not re.search(rf"`[^`|]*\b{name}\b[^`|]*`", rows)]
 
 
+PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in ROOT.glob("docs/*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_programs_of_a_page_run_as_they_stand_there(page, tmp_path):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for program in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        in_a_child(program, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_of_a_page_lead_to_files_that_are_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_the_pages_that_there_must_be_are_linked_from_the_readme():
+    pages = (
+        "quickstart",
+        "concepts",
+        "variables",
+        "attributes",
+        "statistics",
+        "privacy",
+        "adapters",
+    )
+    assert [page for page in pages if f"](docs/{page}.md)" not in readme()] == []
+
+
 def test_every_public_name_has_a_docstring_of_its_own():
     import toolspan
 
@@ -140,7 +170,7 @@ def test_every_public_name_has_a_docstring_of_its_own():
 
 def test_ci_runs_the_test_command_of_the_readme():
     command = "tests/run.py"
-    assert f"python {command}" in readme()
+    assert f"python3 {command}" in readme()
     assert f"exec python3 {command}" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
@@ -158,6 +188,7 @@ def test_the_oldest_opentelemetry_that_is_allowed_is_one_that_is_tested():
         if needed.startswith("opentelemetry-")
     )
     assert floors
+    assert not [needed for needed in PROJECT["dependencies"] if re.match("opentel.*<", needed)]
     for name, floor in floors.items():
         assert re.match(rf"{re.escape(floor)}(\.0)*$", tested[name]), f"{name}: {tested[name]}"
 

@@ -15,7 +15,7 @@ import urllib.request
 
 import pytest
 
-from backends import CONFIG, VARIANTS, Collector, Stack, get, needs_binaries, plain, until
+from backends import CONFIG, OPENER, VARIANTS, Collector, Stack, get, needs_binaries, plain, until
 from sender import SECOND, Sender, make_span, new_trace, request, send_grpc, tool_span
 
 pytestmark = needs_binaries()
@@ -151,7 +151,9 @@ def test_secrets_are_masked_wherever_they_stand(stack, sender):
         "gen_ai.tool.call.result": json.dumps({"auth_token": 'geheim-3 " geheim-3', "kept": "yes"}),
         "http.request.header.authorization": "geheim-4",
         "note": f"the key is {SECRET}",
-        "tokens": "ghp_" + "x" * 36,
+        "pem": "-----BEGIN RSA PRIVATE KEY-----\nMIIgeheim-5\n-----END RSA PRIVATE KEY-----",
+        "words": "ghp_" + "x" * 36,
+        "harmless": "risk-assessment-of-a-mask-collection",
         "gen_ai.usage.input_tokens": 12,
     }
     span = tool_span(
@@ -168,6 +170,7 @@ def test_secrets_are_masked_wherever_they_stand(stack, sender):
     }
     assert json.loads(got["gen_ai.tool.call.result"]) == {"auth_token": "[redacted]", "kept": "yes"}
     assert got["gen_ai.usage.input_tokens"] == 12
+    assert got["harmless"] == texts["harmless"]
     assert found["execute_tool [redacted]"]["status"]["message"] == "401 for [redacted]"
     counted(stack, 'traces_span_metrics_calls_total{service_name="secretive"}', 1)
     everywhere = json.dumps(found) + get(f"http://{stack.collector.scraped}/metrics").decode()
@@ -223,7 +226,7 @@ def test_a_web_page_gets_no_leave_to_send(stack):
     question.add_header("Origin", "https://elsewhere.example")
     question.add_header("Access-Control-Request-Method", "POST")
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(question, timeout=5)
+        OPENER.open(question, timeout=5)
     with refused.value as answer:
         assert "Access-Control-Allow-Origin" not in answer.headers
 

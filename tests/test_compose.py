@@ -144,5 +144,17 @@ def test_the_readmes_command_lines_name_files_that_are_there(line):
     ] == []
 
 
+def test_without_a_variable_set_nothing_listens_to_other_machines():
+    files = [*{file for variant in VARIANTS.values() for file in variant}, "jaeger.yaml"]
+    addresses = [
+        (name, address)
+        for file in files
+        for name, address in re.findall(r"\$\{env:(\w+):-([^}]*:\d+|[\d.]+\.\d+)\}", text(file))
+    ]
+    assert len(addresses) > 10
+    elsewhere = {name for name, address in addresses if "127.0.0.1" not in address}
+    assert elsewhere == {"OTELCOL_GATEWAY"}
+
+
 def text(file):
     return (CONFIG / file).read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """What every adapter owes its host, the same tests for each: docs/architecture.md, the contract.
 
-A framework joins with a program under programs/ that has FRAMEWORK (the adapter's name), `call`,
-`raising`, `named`, DOORS, OBJECTS and `schemas`: see programs/langchain_program.py.
+A framework joins with its program of tests/ground_truth.py, that also has `call`, `raising`, `named`,
+DOORS, OBJECTS and `schemas`: see programs/langchain_program.py.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 import toolspan
+from ground_truth import PROGRAMS
 from toolspan.adapters import ADAPTERS
 from toolspan.hooks import Hook
 from toolspan.settings import Settings
 
-PROGRAMS = {"langchain": "programs.langchain_program"}
 TESTS = Path(__file__).parent
 #: Whose frames in a traceback are ours.
 OURS = (str(Path(toolspan.__file__).parent), str(Path(wrapt.__file__).parent))
@@ -54,10 +54,15 @@ def paths_of(framework):
         path
         for adapter in adapters_of(framework)
         for word in adapter.words
-        for path in (word.path, *getattr(word, "decide", ()))
+        for path in (word.path, *also(word), *getattr(word, "decide", ()))
     ]
     found = [filter(exists, [path] if isinstance(path, str) else path) for path in wanted]
     return sorted({path for paths in found for path in itertools.islice(paths, 1)})
+
+
+def also(word):
+    """Other modules that hold the very function."""
+    return [f"{module}:{word.path.partition(':')[2]}" for module in getattr(word, "also", ())]
 
 
 def exists(path):
@@ -512,7 +517,6 @@ class Box:
 
 @pytest.mark.parametrize("capture", [False, True], ids=["content off", "content on"])
 @pytest.mark.parametrize("kind", HOSTILE)
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_a_hostile_value_goes_through_as_without_us(trace_with, program, kind, capture):
     box = Box(HOSTILE[kind]())
     before = {name: box.through(door) for name, door in program.DOORS.items()}
@@ -524,6 +528,8 @@ def test_a_hostile_value_goes_through_as_without_us(trace_with, program, kind, c
     assert len(calls) == len(program.DOORS) + 1
     encoded = encode_spans(traced.spans)
     assert len(encoded.resource_spans[0].scope_spans[0].spans) == len(traced.spans)
+    if kind == "H4 file":  # what a framework keeps for a while would warn in another test
+        box.value.close()
 
 
 def test_what_can_be_read_once_is_not_read(traced, program):
@@ -631,9 +637,10 @@ ERRORS = {
 @pytest.mark.parametrize("kind", ERRORS)
 def test_a_hostile_exception_leaves_as_it_came(trace_with, program, kind, capture):
     error = ERRORS[kind]()
-    assert went_out(program, error) == (True, [])
+    before = went_out(program, error)
+    assert before[0] or type(error) is StopIteration  # which a coroutine turns into another
     traced = trace_with(settings=Settings(capture=capture))
-    assert went_out(program, error) == (True, [])
+    assert went_out(program, error) == before
     assert len(traced.tools) == 1
     assert encode_spans(traced.spans).SerializeToString()
 

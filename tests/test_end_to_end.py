@@ -53,30 +53,39 @@ class Programs:
     """The demonstration and an unmodified agent, sending to one Collector, each with its witness."""
 
     stack: Stack
-    folder: Path
+    folder: tuple[Path, Path]  # what is looked at, and the witness' entry point
     notes: Path
     slower: str = "1"
     collector: Collector | None = None  # another than the stack's
     running: dict = field(default_factory=dict)
     ended: dict = field(default_factory=dict)
 
-    def start(self):
-        place, entry = self.folder
-        self.run("demo", *DEMO, str(place))
-        agent = (sys.executable, str(AGENT), str(CALLS), self.slower)
-        self.run("agent", INSTRUMENT, *agent, PATHS=entry, OTEL_SERVICE_NAME=AGENT_SERVICE)
+    def __enter__(self):
+        return self
 
-    def run(self, name, *command, PATHS=None, **variables):  # noqa: N803
+    def __exit__(self, *_):
+        for program in self.running.values():
+            program.kill()
+            program.communicate()
+
+    def start_demo(self):
+        self.start("demo", *DEMO, str(self.folder[0]))
+
+    def start_agent(self):
+        agent = (sys.executable, str(AGENT), str(CALLS), self.slower)
+        self.start("agent", INSTRUMENT, *agent, OTEL_SERVICE_NAME=AGENT_SERVICE)
+
+    def start(self, name, *command, **variables):
         notes = self.notes / name
         notes.mkdir(parents=True)
         foreign = ("OTEL_", "TOOLSPAN_", "PYTHON", "CI")
         kept = {key: text for key, text in os.environ.items() if not key.startswith(foreign)}
-        paths = [HOME, TESTS / "witness", PATHS]
+        paths = [HOME, TESTS / "witness", self.folder[1]]
         self.running[name] = subprocess.Popen(
             command,
             env=kept
             | {
-                "PYTHONPATH": os.pathsep.join(str(path) for path in paths if path),
+                "PYTHONPATH": os.pathsep.join(map(str, paths)),
                 "PYTHONIOENCODING": "utf-8",
                 "WITNESS": str(notes),
                 "TOOLSPAN_STATE_DIR": str(self.notes),
@@ -165,11 +174,11 @@ def folders(tmp_path_factory):
     return tmp_path_factory.mktemp("calm"), tmp_path_factory.mktemp("stormy")
 
 
-def storm(folders, folder):
+def storm(place, folder):
     """Both programs, the Collector killed while both run, and Jaeger away for half a minute."""
-    with Stack(folders) as stack:
-        programs = Programs(stack, folder, folders / "stormy", slower="2")
-        programs.start()
+    with Stack(place) as stack, Programs(stack, folder, place / "stormy", "2") as programs:
+        programs.start_demo()
+        programs.start_agent()
         until(lambda: all(programs.spans(name) for name in ("demo", "agent")), 30)
         stack.jaeger.kill()
         began = time.monotonic()
@@ -186,8 +195,15 @@ def storm(folders, folder):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def background(folders, folder):
-    """The storm goes on while the calm one is looked at; its servers stay until the end."""
+def _in_the_background(request):
+    """The storm begins at once, where a test of it was chosen, while the calm one is looked at."""
+    if any("stormy" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("begun")
+
+
+@pytest.fixture(scope="module")
+def begun(folders, folder):
+    """Its servers stay until the end."""
     going = storm(folders[1], folder)
     with ThreadPoolExecutor(1) as threads:
         started = threads.submit(next, going)
@@ -197,16 +213,17 @@ def background(folders, folder):
 
 
 @pytest.fixture(scope="module")
-def stormy(background):
-    return background.result(180)
+def stormy(begun):
+    return begun.result(180)
 
 
 @pytest.fixture(scope="module")
 def calm_demo(folders, folder):
     """The calm demonstration in Jaeger, and the seconds that took."""
-    with Stack(folders[0]) as stack:
-        programs = Programs(stack, folder, folders[0] / "calm")
-        programs.start()
+    place, _ = folders
+    with Stack(place) as stack, Programs(stack, folder, place / "calm") as programs:
+        programs.start_demo()
+        programs.start_agent()
         programs.wait("demo")
         yield programs, programs.arrived("demo", *DEMO_SERVICES, seconds=10)
 
@@ -351,10 +368,9 @@ def test_no_span_is_lost_or_changed_by_a_killed_collector_and_an_outage_of_jaege
 def beside(calm, folder, tmp_path, *collector, **environ):
     """The demonstration through another Collector before the same Jaeger; the seconds that took."""
     collector = Collector(tmp_path, *collector, JAEGER_OTLP_GRPC=calm.stack.jaeger.otlp, **environ)
-    place, _ = folder
     programs = Programs(calm.stack, folder, tmp_path / tmp_path.name, collector=collector)
-    with collector:
-        programs.run("demo", *DEMO, str(place))
+    with collector, programs:
+        programs.start_demo()
         programs.wait("demo")
         return programs, programs.arrived("demo", *DEMO_SERVICES, seconds=5)
 

@@ -54,6 +54,7 @@ ABOVE = CORE | DOORS | {"adapters", "statistics", "export", "store", "insights",
 MAY_IMPORT |= dict.fromkeys(DOORS, CORE | {"statistics"})
 MAY_IMPORT |= {
     "instrumentor": ABOVE,
+    "entry_point": {"instrumentor"},
     "quickstart": ABOVE | {"instrumentor"},
     "testing": ABOVE | {"instrumentor"},
     "cli": ABOVE | {"instrumentor", "quickstart", "testing", "__init__"},

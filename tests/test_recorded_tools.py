@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import toolspan
-from toolspan import tool
+from toolspan import containment, tool
 from toolspan.testing import RecordedCall, recorded_tools
 
 SOURCES = Path(toolspan.__file__).parent.parent
@@ -224,3 +224,13 @@ def test_without_pytest_the_block_still_works():
         check=True,
     )
     assert done.stdout == "['max'] 2\n"
+
+
+def test_nobody_is_told_to_set_a_provider_for_a_test(caplog):
+    caplog.set_level("WARNING", logger="toolspan")
+    containment.forget_said()
+    for _ in range(2):
+        with recorded_tools() as calls:
+            tool(len, name="length")("four")
+        assert calls.names == ["length"]
+    assert [record for record in caplog.records if record.name == "toolspan"] == []

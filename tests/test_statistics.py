@@ -23,6 +23,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from toolspan import ToolStatistics, containment
 from toolspan.statistics.foreign import attributes_of
+from toolspan.statistics.sketch import Sketch
 from toolspan.statistics.tally import TOGETHER
 from toolspan.toolcall import Outcome, ToolCall
 
@@ -909,3 +910,22 @@ def test_the_quick_way_to_attributes_gives_what_the_public_one_gives(attributes)
     spans.append(ReadableSpan("x", attributes=attributes))
     for span in spans:
         assert attributes_of(span) == dict(span.attributes)
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "used"),
+    [("slow", "x", 1.0), ("slow", -1, 1.0), ("failing", 99, 0.9), ("failing", None, 0.9)],
+)
+def test_a_wrong_threshold_is_one_line_and_the_default(option, given, used, caplog):
+    caplog.set_level("WARNING", logger="toolspan")
+    containment.forget_said()
+    statistics = ToolStatistics(**{option: given})
+    assert getattr(statistics, option) == used
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "toolspan"]
+    assert said.startswith(f"ToolStatistics({option}=...) takes a ")
+    assert str(statistics)
+
+
+def test_a_quantile_that_is_no_number_is_refused_clearly():
+    with pytest.raises(ValueError, match="between 0 and 1, not at 'p95'"):
+        Sketch().quantile("p95")

@@ -1010,3 +1010,36 @@ def test_bodies_that_hold_a_span_across_a_yield_cause_as_many_records_as_without
     assert without == with_us
     assert without[1] > 0
     assert calls == 40
+
+
+def test_an_async_stream_left_as_the_last_thing_before_its_loop_ends_is_broken_off(traced):
+    async def main():
+        async for _ in numbers_later(3):
+            break
+
+    asyncio.run(main())
+    gc.collect()
+    (span,) = traced.tools
+    assert span.attributes["toolspan.outcome"] == "ok"
+    assert span.attributes["toolspan.stream.complete"] is False
+
+
+def test_a_cancellation_inside_an_async_streams_step_is_one(traced):
+    @tool
+    async def slow():
+        yield 1
+        await asyncio.sleep(60)
+        yield 2
+
+    async def read():
+        async for _ in slow():
+            pass
+
+    async def main():
+        task = asyncio.create_task(read())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    assert traced.outcomes == ["cancelled"]

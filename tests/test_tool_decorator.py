@@ -701,7 +701,39 @@ def test_threads_call_a_tool_without_getting_in_each_others_way(traced):
 
 
 @pytest.mark.contains
-def test_what_cannot_be_decorated_is_given_back(caplog):
-    thing = object()
-    assert tool(thing) is thing or not callable(thing)
-    assert len([r for r in caplog.records if r.name == "toolspan"]) <= 1
+@pytest.mark.parametrize("thing", [object(), 5, None.__class__, [1]])
+def test_what_cannot_be_decorated_is_given_back(thing, caplog):
+    caplog.set_level("WARNING", logger="toolspan")
+    containment.forget_said()
+    assert tool(thing) is thing or callable(thing)
+    said = [record.getMessage() for record in caplog.records if record.name == "toolspan"]
+    assert said == ([] if callable(thing) else [said[0]])
+    assert all("@tool is for what can be called" in line for line in said)
+
+
+def test_a_name_may_be_the_one_thing_that_the_decorator_is_given(traced):
+    @tool("add_up", agent="clerk")
+    def add_all(*numbers):
+        return sum(numbers)
+
+    assert add_all(1, 2) == 3
+    (span,) = traced.tools
+    assert (span.attributes["gen_ai.tool.name"], span.attributes["gen_ai.agent.name"]) == (
+        "add_up",
+        "clerk",
+    )
+
+
+@pytest.mark.parametrize("capture", ["no", "yes", 1, object()])
+def test_content_stays_off_where_capture_is_neither_true_nor_false(trace_with, caplog, capture):
+    traced = trace_with(settings=Settings(capture=True))
+    caplog.set_level("WARNING", logger="toolspan")
+    containment.forget_said()
+    tool(capture=capture)(double)(21)
+    with toolspan.call("search", {"q": "secret"}, capture=capture):
+        pass
+    for span in traced.tools:
+        assert "gen_ai.tool.call.arguments" not in span.attributes
+        assert "gen_ai.tool.call.result" not in span.attributes
+    said = [record.getMessage() for record in caplog.records if record.name == "toolspan"]
+    assert said == ["capture= is True, False or None; of another value content stays off"]

@@ -243,10 +243,31 @@ def _sampler():
     assert {m.name: m for m in none.metrics}["toolspan.calls"].points[0].value == 20
 
 
+#: OpenTelemetry's own module does not survive a wrong name: what reads messages is asked itself.
+JOINED = """
+import logging, sys
+logging.basicConfig(format="%(message)s")
+from opentelemetry import trace
+from opentelemetry.context import Context
+import toolspan
+from toolspan.lifecycle import propagation
+
+toolspan.instrument()
+carrier = {"traceparent": f"00-{sys.argv[1]}-00f067aa0ba902b7-01"}
+context = propagation.extract(carrier, Context())
+copy = {}
+propagation.inject(copy, context)
+print(copy["traceparent"].split("-")[1], copy.get("baggage", "none"))
+"""
+
+
 @row("OTEL_PROPAGATORS")
 def _propagators():
     assert child().search.trace_id == TRACE
     assert child(OTEL_PROPAGATORS="none").search.trace_id != TRACE
+    wrong = run_program(JOINED, TRACE, OTEL_PROPAGATORS="none_such")
+    assert wrong.stdout.split() == [TRACE, "none"]
+    assert wrong.stderr.count("OTEL_PROPAGATORS names a propagator that is not installed") == 1
 
 
 @row("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")
@@ -478,7 +499,7 @@ def _automatic(folder):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toolspan\nVersion: 0.1.0\n")
     (info / "entry_points.txt").write_text(
-        "[opentelemetry_instrumentor]\ntoolspan = toolspan.instrumentor:ToolspanInstrumentor\n"
+        "[opentelemetry_instrumentor]\ntoolspan = toolspan.entry_point:ToolspanInstrumentor\n"
     )
     program = f"import sys; sys.path.insert(0, {str(folder)!r})\n{AUTOMATIC}"
     seen = child(program, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="other,toolspan")

@@ -51,6 +51,10 @@ def tool(
 ) -> F: ...
 @overload
 def tool(
+    function: str, /, *, agent: str | None = None, capture: bool | None = None
+) -> Callable[[F], F]: ...
+@overload
+def tool(
     *, name: str | None = None, agent: str | None = None, capture: bool | None = None
 ) -> Callable[[F], F]: ...
 def tool(
@@ -64,7 +68,8 @@ def tool(
     """Trace every call of a function as a tool call; it stays the same function otherwise.
 
     For sync, async, generator and async-generator functions, methods, classmethods,
-    staticmethods, partials and callable objects. `capture` overrides the content switch.
+    staticmethods, partials and callable objects. `@tool("name")` is `@tool(name="name")`.
+    `capture` (True or False) overrides the content switch.
 
     >>> from toolspan.testing import recorded_tools
     >>> @tool(name="add_up")
@@ -76,9 +81,14 @@ def tool(
     >>> calls[0].name, calls[0].arguments
     ('add_up', {'a': 1, 'b': 2})
     """
+    if issubclass(type(function), str):
+        function, name = None, function
     if function is None:
         return functools.partial(tool, name=name, agent=agent, capture=capture)
-    return _traced(function, name, agent, capture) or function
+    if not callable(function) and not isinstance(function, (classmethod, staticmethod)):
+        say_once("tool", "@tool is for what can be called; %s is not", clean(function))
+        return function
+    return _traced(function, name, agent, _switch(capture)) or function
 
 
 @contained
@@ -230,10 +240,18 @@ def call(
             id=_text(id),
             agent=_text(agent),
             conversation=_text(conversation),
-            capture=capture,
+            capture=_switch(capture),
             wait=wait,
         )
     )
+
+
+def _switch(value: Any) -> bool | None:
+    """`capture` as it was given; anything but True, False and None counts as False."""
+    if value is None or value is True or value is False:
+        return value
+    say_once("capture", "capture= is True, False or None; of another value content stays off")
+    return False
 
 
 def _text(value: Any) -> str | None:

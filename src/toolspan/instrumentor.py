@@ -1,4 +1,4 @@
-"""Turn instrumentation on and off: for `opentelemetry-instrument`, and for code."""
+"""Turn instrumentation on and off."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
-from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]  # it is public
-    BaseInstrumentor,
-)
 from opentelemetry.trace import ProxyTracerProvider
 
 from toolspan import semconv
@@ -21,11 +18,10 @@ from toolspan.neighbours import Watch
 from toolspan.settings import Settings, read_settings
 from toolspan.statistics import ToolStatistics
 from toolspan.statistics.metrics import DurationHistogram, observe
+from toolspan.toolcall import clean, type_name
 from toolspan.versions import version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
@@ -167,8 +163,30 @@ def instrument(
     >>> toolspan.status().active
     True
     """
+    names = tuple(filter(_is_name, names))
     _check(names)
-    start_contained(names, tracer_provider, meter_provider, settings)
+    start_contained(
+        names,
+        _provider(tracer_provider, "tracer_provider", "get_tracer"),
+        _provider(meter_provider, "meter_provider", "get_meter"),
+        settings,
+    )
+
+
+def _is_name(name: object) -> bool:
+    if type(name) is not str:
+        known = ", ".join(dict.fromkeys(repr(adapter.name) for adapter in ADAPTERS))
+        LOGGER.warning("toolspan.instrument() takes names of frameworks; allowed: %s", known)
+    return type(name) is str
+
+
+def _provider(given: Any, option: str, method: str) -> Any:
+    """`given`, where it looks like what `option` takes; else one line, and it counts as unset."""
+    if given is not None and not callable(getattr(given, method, None)):
+        kind = clean(type_name(type(given)))
+        LOGGER.warning("toolspan.instrument(%s=...) takes a provider, not %s", option, kind)
+        return None
+    return given
 
 
 def _check(names: tuple[str, ...]) -> None:
@@ -218,17 +236,3 @@ def stats() -> ToolStatistics:
     1
     """
     return INSTALLATION.statistics
-
-
-class ToolspanInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no types
-    """The entry point of `opentelemetry-instrument`: loading and running it never raises."""
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """None: each framework is looked for by itself, and silence is the answer to absence."""
-        return ()
-
-    def _instrument(self, **options: Any) -> None:
-        start_contained((), options.get("tracer_provider"), options.get("meter_provider"), None)
-
-    def _uninstrument(self, **_options: Any) -> None:
-        uninstrument()

@@ -29,9 +29,14 @@ SCOPES: Final = (
     "opentelemetry.instrumentation.mcp",
     "logfire.",
     "mcp-python-sdk",
+    "pydantic-ai",
 )
 #: Those who make their span current themselves, be it after our layers.
-_CURRENT: Final = ("opentelemetry.instrumentation.genai.", "opentelemetry.util.genai.")
+_CURRENT: Final = (
+    "opentelemetry.instrumentation.genai.",
+    "opentelemetry.util.genai.",
+    "pydantic-ai",
+)
 #: Those who hear of an end by callbacks: LangChain tells them of no cancellation.
 _TOLD: Final = (
     "openinference.instrumentation.langchain",

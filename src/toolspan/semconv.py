@@ -52,6 +52,7 @@ CACHED: Final = "toolspan.cached"
 WAIT: Final = "toolspan.wait"
 STREAM_COMPLETE: Final = "toolspan.stream.complete"
 SIDE: Final = "toolspan.side"
+TEST: Final = "toolspan.test"
 
 # Our own metrics
 CALLS_METRIC: Final = "toolspan.calls"

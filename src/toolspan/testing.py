@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import trace
+from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
+
 from toolspan.instrumentor import instrument, uninstrument
 from toolspan.lifecycle import TRACING, drain
 
@@ -72,8 +75,9 @@ def recorded_tools() -> Iterator[RecordedCalls]:
     """
     calls = RecordedCalls()
     mine = not TRACING.active
-    if mine:
-        instrument()
+    if mine:  # where no provider is set, none is missed: the calls are what is wanted
+        unset = isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
+        instrument(tracer_provider=NoOpTracerProvider() if unset else None)
     TRACING.listeners = (*TRACING.listeners, calls)
     try:
         yield calls

@@ -6,7 +6,10 @@ import asyncio
 import functools
 import inspect
 import json
+import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.language_models import BaseChatModel
@@ -18,6 +21,11 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 from opentelemetry import trace
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import ground_truth
+from ground_truth import noted, turns
 
 try:
     from langchain.agents import create_agent
@@ -41,6 +49,7 @@ HELLO = {"messages": [("user", "hello")]}
 
 def counted(function):
     """Write down every execution of a tool's body, as it begins."""
+    function = noted(function)
 
     def note():
         RAN.append((function.__name__, trace.get_current_span().get_span_context().span_id))
@@ -287,3 +296,85 @@ def schemas():
     made = tool(price)
     told = [made.get_input_jsonschema(), made.get_output_jsonschema(), made.args]
     return json.dumps([*told, convert_to_openai_tool(made)])
+
+
+# -- the situations of every framework -----------------------------------------------------------
+
+
+def asking(calls, **options):
+    """An agent whose model asks for these calls."""
+    said = [asks(*((c.name, c.arguments, c.id) for c in turn)) for turn in turns(calls)]
+    complaining = complain.model_copy(update={"handle_tool_error": True})
+    tools = [add, add_async, boom, complaining, flaky, nap, research]
+    return agent(*said, tools=tools, **options)
+
+
+def raising_out(calls):
+    with suppress(ValueError):
+        asking(calls).invoke(HELLO)
+
+
+def reviewed(calls, decision):
+    """A person looks at the call before it runs."""
+    from langchain.agents.middleware import HumanInTheLoopMiddleware
+
+    review = HumanInTheLoopMiddleware({"add": True})
+    graph = asking(calls, checkpointer=InMemorySaver(), middleware=[review])
+    graph.invoke(HELLO, thread(f"truth-{decision}"))
+    graph.invoke(Command(resume={"decisions": [{"type": decision}]}), thread(f"truth-{decision}"))
+
+
+def retried(calls):
+    from langchain.agents.middleware import ToolRetryMiddleware
+
+    again = ToolRetryMiddleware(max_retries=3, initial_delay=0, jitter=False)
+    asking(calls, middleware=[again]).invoke(HELLO)
+
+
+def through_mcp(calls):
+    from langchain_mcp_adapters.tools import load_mcp_tools
+    from mcp.server.fastmcp import FastMCP
+    from mcp.shared.memory import create_connected_server_and_client_session
+
+    server = FastMCP("sums")
+    server.add_tool(ground_truth.add)
+
+    async def main():
+        async with create_connected_server_and_client_session(server._mcp_server) as session:
+            said = [asks(*((c.name, c.arguments, c.id) for c in turn)) for turn in turns(calls)]
+            await agent(*said, tools=await load_mcp_tools(session)).ainvoke(HELLO)
+
+    asyncio.run(main())
+
+
+SITUATIONS = {
+    "sync": lambda calls: asking(calls).invoke(HELLO),
+    "async": lambda calls: asyncio.run(asking(calls).ainvoke(HELLO)),
+    "streaming": lambda calls: list(asking(calls).stream(HELLO)),
+    "parallel": lambda calls: asyncio.run(asking(calls).ainvoke(HELLO)),
+    "raising": raising_out,
+    "soft error": lambda calls: asking(calls).invoke(HELLO),
+    "unknown tool": lambda calls: asking(calls).invoke(HELLO),
+    "invalid arguments": lambda calls: asking(calls).invoke(HELLO),
+    "cancelled": lambda calls: asyncio.run(ground_truth.cancelled(asking(calls).ainvoke(HELLO))),
+    "approval refused": lambda calls: reviewed(calls, "reject"),
+    "approval granted later": lambda calls: reviewed(calls, "approve"),
+    "retry": retried,
+    "agent as a tool": lambda calls: asking(calls).invoke(HELLO),
+    "direct call": lambda calls: [add.invoke(call.arguments) for call in calls],
+    "MCP tools": through_mcp,
+    "200 calls at once": lambda calls: ground_truth.in_threads(
+        lambda some: asking(some).invoke(HELLO), calls
+    ),
+}
+GAPS = {
+    "timed out": "neither a tool nor its node has a timeout; a graph's `step_timeout` cancels",
+}
+#: The middleware tries again itself, with the model's one call id.
+CALLS = {
+    "retry": tuple(ground_truth.asked("flaky", outcome=word) for word in ("error", "error", "ok"))
+}
+NEEDS = {"MCP tools": "langchain_mcp_adapters"}
+
+if __name__ == "__main__":
+    ground_truth.show(sys.modules[__name__])

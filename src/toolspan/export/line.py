@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from toolspan.containment import contained, say_once
-from toolspan.export.reasons import HOPELESS, SHUTDOWN, advice, listen, overhear
+from toolspan.export.reasons import HOPELESS, SHUTDOWN, listen, overhear
+from toolspan.export.remedies import remedy
 
 if TYPE_CHECKING:
     import enum
@@ -94,11 +95,5 @@ class Line(Generic[E]):
             what,
             target.place,
             reason,
-            _other_port(target) or advice(reason),
+            remedy(target, reason),
         )
-
-
-def _other_port(target: Target) -> str:
-    if not target.other_port:
-        return ""
-    return f"by default that port does not speak {target.protocol}: see protocol= and endpoint="

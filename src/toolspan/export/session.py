@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from toolspan.export.reasons import of_error, tell
+from toolspan.export.reasons import WEB_PAGE, of_error, tell
 
 
 class TellingSession(requests.Session):
@@ -22,6 +22,16 @@ class TellingSession(requests.Session):
         except requests.RequestException as error:
             tell(of_error(error))
             raise
-        if not response.ok:
-            tell(f"status {response.status_code}")
+        first = [*response.history, response][0]  # being sent elsewhere counts as success above
+        if not first.ok or first.is_redirect:
+            tell(f"status {first.status_code}")
+        elif response.headers.get("Content-Type", "").startswith("text/html"):
+            tell(WEB_PAGE)
         return response
+
+    def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
+        """As requests does, but REQUESTS_CA_BUNDLE does not win over the exporter's certificate."""
+        settings = super().merge_environment_settings(*args, **kwargs)
+        if isinstance(self.verify, str):
+            settings["verify"] = self.verify
+        return settings

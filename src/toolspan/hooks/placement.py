@@ -77,15 +77,20 @@ class Layer(_Function):
         return self if twin is self.__wrapped__ else self._self_again(twin)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if self._is_at_its_name():
+        name = f"{self.__module__}:{getattr(self, '__qualname__', '')}"
+        there = _resolved(name)
+        if there is self:
             return self.__qualname__
+        if type(there) is Layer and there.__wrapped__ is self.__wrapped__:
+            return pkgutil.resolve_name, (name,)  # another module bound the same function
         return self._self_again, (self.__wrapped__,)
 
-    def _is_at_its_name(self) -> bool:
-        try:
-            return pkgutil.resolve_name(f"{self.__module__}:{self.__qualname__}") is self
-        except (AttributeError, ImportError, ValueError):
-            return False
+
+def _resolved(name: str) -> Any:
+    try:
+        return pkgutil.resolve_name(name)
+    except (AttributeError, ImportError, ValueError):
+        return None
 
 
 class Seat(NamedTuple):

@@ -79,8 +79,10 @@ class Hook:
     outcome: Callable[[Any], Outcome] = plain_outcome
     #: What an exception of the framework means; None: it is an error.
     raised: Callable[[BaseException], Outcome | None] = _no_special
-    #: Inner functions (sync or async): when the first of them has returned, adopt or open.
+    #: Inner functions (sync or async): at the first of them, adopt or open.
     decide: tuple[str, ...] = ()
+    #: before: at its call, for the body runs inside; after: when it has returned.
+    deciding: Literal["before", "after"] = "after"
     #: Modules that bound the same function by `from x import f`.
     also: tuple[str, ...] = ()
     #: This layer may lie inside another framework's call of the same tool, and enriches it.
@@ -91,10 +93,13 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A span for a call that the framework decides not to run, seen in the value at `path`."""
+    """A span for a call that the framework decides not to run, as is seen at `path`."""
 
     path: Path
     read: Callable[[Invocation, Any], tuple[ToolCall, Outcome] | None]
+    #: before: at its call; after: given its value; raised: given its exception.
+    when: Literal["before", "after", "raised"] = "after"
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,8 @@ class Enrich:
     path: Path
     when: Callable[[Invocation], bool]
     also: tuple[str, ...] = ()
+    #: The owner's attributes that are content, among those given as `attributes=` too.
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,9 @@ class Run:
     read: Callable[[Invocation], RunFacts | None]
     raised: Callable[[BaseException], Outcome | None] = _no_special
     decide: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    #: The function gives an async context manager: the run lasts as long as that is entered.
+    manager: bool = False
 
 
 WordOfAdapter = Hook | Refusal | Witness | Enrich | Mute | Propagate | Run

@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import propagate
-
 from toolspan.containment import contained, contained_hot
 from toolspan.hooks import (
     Decision,
@@ -20,7 +18,8 @@ from toolspan.hooks import (
     Witness,
 )
 from toolspan.lifecycle.call import begin_call, current_call
-from toolspan.lifecycle.drivers import driver_for
+from toolspan.lifecycle.drivers import driver_for, managing
+from toolspan.lifecycle.propagation import inject
 from toolspan.lifecycle.run import begin_run
 from toolspan.lifecycle.span_doors import Adopting, Muted
 from toolspan.lifecycle.tracing import TRACING, undecided, wanted_context
@@ -59,32 +58,32 @@ def _run(_adapter: Adapter, word: Run, target: Target) -> Wrapper:
         facts = word.read(Invocation(instance, args, kwargs, target.parameters))
         return None if facts is None else begin_run(facts, word)
 
-    return driver_for(target.function)(opener)
+    return (managing if word.manager else driver_for(target.function))(opener)
 
 
 def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
     @contained
-    def decide(_instance: Any, _args: Any, _kwargs: Any, _value: Any) -> None:
+    def decide(_instance: Any, _args: Any, _kwargs: Any, _seen: Any) -> None:
         life = undecided()
         if life is not None and life.word is decision.word:
             life.decide()
 
-    return _afterwards(target, decide)
+    return _acting(getattr(decision.word, "deciding", "after"), target, decide)
 
 
 def _refusal(_adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
     @contained
-    def note(instance: Any, args: Any, kwargs: Any, value: Any) -> None:
+    def note(instance: Any, args: Any, kwargs: Any, seen: Any) -> None:
         if not TRACING.active:
             return
-        found = refusal.read(Invocation(instance, args, kwargs, target.parameters), value)
+        found = refusal.read(Invocation(instance, args, kwargs, target.parameters), seen)
         if found is None:
             return
         live = begin_call(found[0])
         if live is not None:
             live.over(found[1])
 
-    return _afterwards(target, note)
+    return _acting(refusal.when, target, note)
 
 
 def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
@@ -97,29 +96,25 @@ def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
         if told is not None:
             live.tell(told)
 
-    if witness.when == "after":
-        return _afterwards(target, tell)
-    if witness.when == "raised":
-        return _when_raised(target, tell)
-
-    def before(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        tell(instance, args, kwargs, None)
-        return wrapped(*args, **kwargs)
-
-    return before
+    return _acting(witness.when, target, tell)
 
 
 def _enrich(_adapter: Adapter, word: Enrich, target: Target) -> Wrapper:
     @contained
-    def around(instance: Any, args: Any, kwargs: Any, manager: Any) -> Any:
-        life = undecided()
-        if life is None or not word.when(Invocation(instance, args, kwargs, target.parameters)):
+    def adopting(instance: Any, args: Any, kwargs: Any) -> Any:
+        life, invocation = undecided(), Invocation(instance, args, kwargs, target.parameters)
+        if life is None or not word.when(invocation):
             return None
-        return Adopting(manager, life)
+        given = None if TRACING.settings.capture else invocation.get("attributes")
+        if word.texts and given:
+            silent = {key: value for key, value in given.items() if key not in word.texts}
+            args, kwargs = invocation.replacing("attributes", silent)
+        return life, args, kwargs
 
     def enriched(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        life, args, kwargs = adopting(instance, args, kwargs) or (None, args, kwargs)
         manager = wrapped(*args, **kwargs)
-        return around(instance, args, kwargs, manager) or manager
+        return manager if life is None else Adopting(manager, life, word.texts)
 
     return enriched
 
@@ -146,7 +141,7 @@ def _propagate(adapter: Adapter, word: Propagate, target: Target) -> Wrapper:
         if _call_of(adapter) is None:
             return None
         carrier: dict[str, str] = {}
-        propagate.inject(carrier)
+        inject(carrier)
         return word.inject(Invocation(instance, args, kwargs, target.parameters), carrier)
 
     def send(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -175,6 +170,20 @@ def _call_of(adapter: Adapter) -> LiveCall | None:
         return None
     mine = any(word is live.word or id(word) in live.merged for word in adapter.words)
     return live if mine else None
+
+
+def _acting(when: str, target: Target, act: Callable[..., object]) -> Wrapper:
+    """Act where the word says: at the call, on the value, on the exception."""
+    if when == "after":
+        return _afterwards(target, act)
+    if when == "raised":
+        return _when_raised(target, act)
+
+    def before(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        act(instance, args, kwargs, None)
+        return wrapped(*args, **kwargs)
+
+    return before
 
 
 def _afterwards(target: Target, act: Callable[..., object]) -> Wrapper:

@@ -7,7 +7,7 @@ from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.trace import Link
 
 from toolspan import semconv
@@ -16,6 +16,7 @@ from toolspan.content import size_of
 from toolspan.hooks import options_of, plain_outcome, words_of
 from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.memory import Memory
+from toolspan.lifecycle.propagation import extract
 from toolspan.lifecycle.same import same_arguments
 from toolspan.lifecycle.tracing import (
     DEFERRED,
@@ -157,7 +158,7 @@ class LiveCall(Life):
         if tracer is None:
             return
         if self.call.carrier:
-            context = propagate.extract(self.call.carrier, context)
+            context = extract(self.call.carrier, context)
         TRACING.counts["opened"] += 1
         settings = TRACING.settings
         self.span = open_span(tracer, self.call, context, settings, self._links, context.get(SPAN))
@@ -173,7 +174,7 @@ class LiveCall(Life):
         """
         around = trace.get_current_span(current)
         ambient = around.get_span_context()
-        caller = trace.get_current_span(propagate.extract(carrier, current)).get_span_context()
+        caller = trace.get_current_span(extract(carrier, current)).get_span_context()
         if around.is_recording() and caller.is_valid and ambient.trace_id != caller.trace_id:
             self._links = (*self._links, Link(ambient))
 

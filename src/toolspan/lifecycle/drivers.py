@@ -7,6 +7,7 @@ ours; each step attaches and detaches, and no context stays attached across a yi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -14,6 +15,8 @@ import weakref
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from toolspan.lifecycle.words import is_cancellation
+from toolspan.containment import contained
 from toolspan.toolcall import Outcome
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ class _Nobody:
     """Stands for the life of a call that is not traced."""
 
     done = True
+    undecided = False
 
     def ended(self, value: Any) -> None:
         pass
@@ -131,6 +135,37 @@ def _function(opener: Opener) -> Wrapper:
     return call
 
 
+def managing(opener: Opener) -> Wrapper:
+    """The driver of a function that gives an async context manager, around what it is entered for."""
+
+    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _managed(wrapped(*args, **kwargs), opener, instance, args, kwargs)
+
+    return call
+
+
+@contextlib.asynccontextmanager
+async def _managed(
+    manager: Any, opener: Opener, instance: Any, args: Any, kwargs: Any
+) -> AsyncGenerator[Any, None]:
+    life = opener(instance, args, kwargs) or _NOBODY
+    life.mark()
+    try:
+        async with manager as value:
+            _decided(life)
+            yield value
+    except BaseException as error:
+        life.raised(error)
+        raise
+    life.ended(None)
+
+
+@contained
+def _decided(life: Any) -> None:
+    if life.undecided:
+        life.decide()
+
+
 def _stepping(stepper: Callable[..., Any]) -> Callable[[Opener], Wrapper]:
     """The driver of a function that gives something to be stepped by `stepper`."""
 
@@ -225,7 +260,10 @@ async def _async_stepped(
             life.over(_broken_off(), collected=True)
             raise
         except BaseException as error:
-            life.raised(error)
+            if error is value and is_cancellation(type(error)):
+                life.over(_broken_off())  # its consumer left, and the loop ended before its close
+            else:
+                life.raised(error)
             raise
         life.pause()
         try:

@@ -137,6 +137,8 @@ class LiveRun(Life):
             return
         self.undecided = False
         current = otel.get_current()
+        if self.word is not None and self.word.manager:  # what it enters may be traced too
+            self.noticed = tuple(span for span in self.noticed if is_run_span(span))
         if not self.noticed:
             self.open(current)
         elif not makes_current(self.noticed[0]):
@@ -213,7 +215,7 @@ def begin_run(facts: RunFacts, word: Run | None = None) -> LiveRun:
     run = LiveRun(facts, word, life_around(current))
     if is_run_span(current.get(SPAN, INVALID_SPAN)):  # type: ignore[arg-type]  # the API's own key
         run.enter(current if SEEN else otel.Context({**current, LIFE: run}))
-    elif word is not None and word.decide:
+    elif word is not None and (word.decide or word.manager):
         run.undecided = True
         run.enter(current)
     else:

@@ -43,8 +43,9 @@ class _Silent(Span):
 class Quiet(_Silent):
     """The framework's own span, without the texts that content capture would need."""
 
-    def __init__(self, real: Span) -> None:
+    def __init__(self, real: Span, texts: tuple[str, ...]) -> None:
         self._real = real
+        self._texts = texts
 
     def get_span_context(self) -> SpanContext:
         """The real span's."""
@@ -55,8 +56,9 @@ class Quiet(_Silent):
         return self._real.is_recording()
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Hand it on."""
-        self._real.set_attribute(key, value)
+        """Hand it on, unless it is known to be a text."""
+        if key not in self._texts:
+            self._real.set_attribute(key, value)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:  # noqa: ARG002  # it is what is dropped
         """Hand the code on and drop the description."""
@@ -108,14 +110,15 @@ class Muted:
 class Adopting:
     """The framework's context manager, whose span the undecided call adopts."""
 
-    def __init__(self, manager: Any, life: Any) -> None:
+    def __init__(self, manager: Any, life: Any, texts: tuple[str, ...]) -> None:
         self._manager = manager
         self._life = life
+        self._texts = texts
 
     def __enter__(self) -> Any:
         around = get_current_span()
         span = self._manager.__enter__()
-        return _adopted(self._life, span, around) or span
+        return _adopted(self._life, span, around, self._texts) or span
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> Any:
         _told(self._life, error)
@@ -123,11 +126,11 @@ class Adopting:
 
 
 @contained
-def _adopted(life: Any, span: Span, around: Span) -> Span | None:
+def _adopted(life: Any, span: Span, around: Span, texts: tuple[str, ...]) -> Span | None:
     if _is_somebodys(span, around):
         life.noticed = (span, *life.noticed)
     life.decide()
-    return None if TRACING.settings.capture else Quiet(span)
+    return None if TRACING.settings.capture else Quiet(span, texts)
 
 
 def _is_somebodys(span: Span, around: Span) -> bool:

@@ -17,14 +17,15 @@ def outcome_of_error(
     """What `error` means, first by the framework's own reading."""
     outcome = raised(error) if raised is not None else None
     if outcome is None:
-        word = "cancelled" if _is_cancellation(type(error)) else "error"
+        word = "cancelled" if is_cancellation(type(error)) else "error"
         outcome = Outcome(error=word)  # type: ignore[arg-type]  # one of two words
     if outcome.exception is None:
         outcome.exception = error
     return outcome
 
 
-def _is_cancellation(kind: type[BaseException]) -> bool:
+def is_cancellation(kind: type[BaseException]) -> bool:
+    """Whether an exception of this kind is somebody's wish to stop, not a failure."""
     if issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
         return True
     for module, name in (("asyncio", "CancelledError"), ("trio", "Cancelled")):

@@ -171,7 +171,7 @@ class Sketch:
         Raises:
             ValueError: `q` is not between 0 and 1.
         """
-        if not 0 <= q <= 1:
+        if type(q) not in (int, float) or not 0 <= q <= 1:
             raise ValueError(f"a quantile lies between 0 and 1, not at {q!r}")
         if not (count := self.count):
             return math.nan

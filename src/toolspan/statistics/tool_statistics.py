@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import weakref
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind
 
-from toolspan.containment import contained
+from toolspan.containment import contained, say_once
 from toolspan.statistics import foreign
 from toolspan.statistics.labels import LIMIT, SIDES, Labels
 from toolspan.statistics.table import Thresholds, as_html, as_text
@@ -51,8 +52,8 @@ class ToolStatistics(SpanProcessor):
     before_reading: ClassVar[list[Callable[[], None]]] = []
 
     def __init__(self, *, slow: float = 1.0, failing: float = 0.9, limit: int = LIMIT) -> None:
-        self.slow = slow
-        self.failing = failing
+        self.slow = _number("slow", slow, 1.0)
+        self.failing = _number("failing", failing, 0.9, most=1)
         self._enabled = True
         self._limit = limit
         self._restart(set())
@@ -243,6 +244,15 @@ class ToolStatistics(SpanProcessor):
 
     def __repr__(self) -> str:
         return f"<ToolStatistics: {len(self)} tools>"
+
+
+def _number(option: str, given: Any, default: float, most: float = math.inf) -> float:
+    """`given`; one line, and the default, for what is no number from 0 to `most`."""
+    if type(given) in (int, float) and 0 <= given <= most:
+        return float(given)
+    limit = "a number from 0" if math.isinf(most) else f"a share from 0 to {most:g}"
+    say_once(option, "ToolStatistics(%s=...) takes %s; %g is used", option, limit, default)
+    return default
 
 
 _LIVING: Final[weakref.WeakSet[ToolStatistics]] = weakref.WeakSet()

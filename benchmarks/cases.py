@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import cycle
 
 from opentelemetry import context, trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -14,6 +16,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
 import toolspan
 from toolspan.settings import read_settings
+from toolspan.toolcall import Outcome, ToolCall
 
 KB_100 = "x" * 100_000
 
@@ -157,11 +160,39 @@ def suppressed_calls():
         yield lambda: add(1, 2)
 
 
+@contextmanager
+def statistics_alone():
+    """What the core tells ToolStatistics of one call."""
+    statistics = toolspan.ToolStatistics()
+    outcome = Outcome("hello world", size=11)
+    call = ToolCall("shout", agent="librarian")
+    call.started = time.time_ns()
+    durations = cycle(range(20_000, 30_000, 137))
+
+    def once():
+        statistics.started(call)
+        statistics.finished(call, outcome, next(durations))
+
+    yield once
+
+
+@contextmanager
+def nothing_told():
+    """The same function without them."""
+    durations = cycle(range(20_000, 30_000, 137))
+
+    def once():
+        next(durations)
+
+    yield once
+
+
 CASES = {
     "F": floor,
     "bare OpenTelemetry": bare,
     "two ints": case(lambda: add(1, 2)),
     "texts in and out, in a run": case(lambda: shout("hello world", "fast"), run=True),
+    "texts in and out": case(lambda: shout("hello world", "fast")),
     "100 kB argument": case(lambda: shout(KB_100, "fast")),
     "recording histogram": case(
         lambda: add(1, 2), meter_provider=lambda: MeterProvider([InMemoryMetricReader()])
@@ -174,4 +205,6 @@ CASES = {
     "suppressed": suppressed_calls,
     "an exception, 10 frames": case(raising),
     "the same exception, untraced": plain_raise,
+    "statistics alone": statistics_alone,
+    "the same, telling nothing": nothing_told,
 }

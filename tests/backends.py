@@ -47,8 +47,8 @@ PORTS = random.SystemRandom()  # the tests' own seed is the same in every enviro
 
 #: The mark of what needs one run only, in whichever environment.
 once = pytest.mark.skipif(
-    importlib.util.find_spec("opentelemetry.distro") is None,
-    reason="run once, where opentelemetry-distro is",
+    importlib.util.find_spec("check_jsonschema") is None,
+    reason="run once, in the environment `collector`",
 )
 
 

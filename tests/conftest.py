@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,11 @@ class Traced:
     def tracer(self, scope: str = "test"):
         return self.provider.get_tracer(scope)
 
+
+#: Run once, in the environment `collector`, however many others there are.
+if find_spec("check_jsonschema") is None:
+    collect_ignore = ["test_backends.py", "test_binaries.py", "test_collector.py"]
+    collect_ignore += ["test_collector_faults.py", "test_compose.py", "test_end_to_end.py"]
 
 CHECKER = Checker()
 

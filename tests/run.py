@@ -52,6 +52,8 @@ class Environment:
     tests: tuple[str, ...] = ()
     #: Whose Python its tests start beside their own.
     peer: str | None = None
+    #: A script that makes what its tests start besides.
+    needs: str | None = None
 
     @property
     def python(self) -> Path:
@@ -127,6 +129,7 @@ def run(options: argparse.Namespace, for_pytest: list[str], folder: Path) -> Cou
         return run_pytest(one, selected, environ, folder / f"{one.name}-{time}.xml")
 
     with ThreadPoolExecutor(options.jobs) as threads:
+        list(threads.map(prepare, {one.needs for one in chosen if one.needs}))
         set_ups = [one for name, one in everywhere.items() if name in needed]
         list(threads.map(lambda one: set_up(one, uv, toolspan), set_ups))
         counts = list(threads.map(lambda one: run_in(one, for_pytest), chosen))
@@ -160,7 +163,9 @@ def read(file: Path, *, source: bool) -> Environment:
     tests = tuple(head.get("Tests", "").split())
     key = hashlib.sha256(f"{text}\0{ROOT}\0{source}".encode()).hexdigest()[:12]
     home = CACHE / f"{file.stem}-{key}"
-    return Environment(file.stem, head["Python"], file, home, tests, head.get("Peer"))
+    return Environment(
+        file.stem, head["Python"], file, home, tests, head.get("Peer"), head.get("Needs")
+    )
 
 
 def selection(environment: Environment, words: Sequence[str]) -> list[str] | None:
@@ -219,6 +224,20 @@ def build(uv: str, folder: Path) -> Path:
     """Build the wheel of this checkout."""
     execute(uv, "build", "--wheel", "-p", sys.executable, "--out-dir", folder, ROOT)
     return next(folder.glob("*.whl"))
+
+
+def prepare(script: str) -> None:
+    """Let a script make what tests start; where it cannot, they are skipped, or fail with CI set."""
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / script)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as making:
+        for line in making.stdout or ():
+            print(f"{script} | {line}", end="", flush=True)
 
 
 def set_up(environment: Environment, uv: str, toolspan: Sequence[str | Path]) -> None:

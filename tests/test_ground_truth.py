@@ -28,16 +28,17 @@ def modes(name):
     return ["plain", *getattr(importlib.import_module(PROGRAMS[name]), "MODES", ())]
 
 
-CASES = [(name, mode) for name in PROGRAMS for mode in modes(name)]
-
-
-@pytest.fixture(params=CASES, ids=" ".join)
-def program(request):
-    """A program, in one of its modes."""
+@pytest.fixture(params=[(name, mode) for name in PROGRAMS for mode in modes(name)], ids=" ".join)
+def way(request):
+    """A program, and the mode in which it runs."""
     name, mode = request.param
     found = importlib.import_module(PROGRAMS[name])
-    with getattr(found, "MODES", {}).get(mode, contextlib.nullcontext)():
-        yield found
+    return found, getattr(found, "MODES", {}).get(mode, contextlib.nullcontext)
+
+
+@pytest.fixture
+def program(way):
+    return way[0]
 
 
 @pytest.fixture(params=SITUATIONS)
@@ -49,9 +50,10 @@ def situation(request, program):
     return request.param
 
 
-def test_the_spans_are_what_the_tools_wrote_down(trace_with, program, situation):
+def test_the_spans_are_what_the_tools_wrote_down(trace_with, way, program, situation):
     traced = trace_with(settings=Settings(capture=True))
-    act(program, situation)
+    with way[1](traced.provider):
+        act(program, situation)
     wrong = differences(calls_of(program, situation), traced.spans)
     if situation in program.GAPS:
         assert wrong, "it comes out right: take the gap out of the program"

@@ -76,13 +76,21 @@ def test_a_shim_whose_python_is_switched_off_is_passed_over(tmp_path, monkeypatc
     assert RUNNER["find_python"]("9.9") == str(tmp_path / "bin" / "python9.9")
 
 
+def test_what_cannot_be_made_stops_no_test_and_is_told(tmp_path, capsys):
+    script = tmp_path / "make.py"
+    script.write_text("print('no Go here'); raise SystemExit(1)", encoding="utf-8")
+    RUNNER["prepare"](str(script))
+    assert capsys.readouterr().out == f"{script} | no Go here\n"
+
+
 # -- the environments ----------------------------------------------------------------------------
 
 OWN = ("tests/a.py", "tests/b.py")
 HEADS = {
-    "# Python 3.13\n\na==1\n": ("3.13", (), None),
-    "# Python 3.10\n# Tests tests/a.py tests/b.py\n\n# Tests c\n": ("3.10", OWN, None),
-    "# Peer old\n# Python 3.10\n\na==1\n": ("3.10", (), "old"),
+    "# Python 3.13\n\na==1\n": ("3.13", (), None, None),
+    "# Python 3.10\n# Tests tests/a.py tests/b.py\n\n# Tests c\n": ("3.10", OWN, None, None),
+    "# Peer old\n# Python 3.10\n\na==1\n": ("3.10", (), "old", None),
+    "# Python 3.10\n# Needs tests/c.py\n\na==1\n": ("3.10", (), None, "tests/c.py"),
 }
 
 
@@ -91,7 +99,8 @@ def test_the_head_of_an_environment_says_what_it_runs(tmp_path, text):
     file = tmp_path / "some.txt"
     file.write_text(text, encoding="utf-8")
     some = RUNNER["read"](file, source=False)
-    assert (some.name, (some.version, some.tests, some.peer)) == ("some", HEADS[text])
+    said = some.version, some.tests, some.peer, some.needs
+    assert (some.name, said) == ("some", HEADS[text])
 
 
 @pytest.mark.parametrize(
@@ -113,7 +122,8 @@ def test_an_environment_with_files_of_its_own_runs_no_others(words, selected):
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_an_environment_names_files_and_a_peer_that_there_are(name):
     one = ENVIRONMENTS[name]
-    assert [file for file in one.tests if not (RUNNER["ROOT"] / file).is_file()] == []
+    files = [*one.tests, *filter(None, [one.needs])]
+    assert [file for file in files if not (RUNNER["ROOT"] / file).is_file()] == []
     assert one.peer or one.tests
     assert one.peer is None or pinned(one.peer)["mcp"].major == 3 - pinned(name)["mcp"].major
 

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import toolspan
 from receiver import Receiver, run_program
 from toolspan import containment, status, tool
+from toolspan.adapters import ADAPTERS
 from toolspan.status import FrameworkStatus, Status
 
 PACKAGE = Path(toolspan.__file__).parent

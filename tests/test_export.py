@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider, sampling
@@ -215,6 +216,41 @@ def test_a_refusal_is_counted_by_its_status_and_said_once(piped, caplog, status,
     assert f"status {status}" in line
     assert advice in line
     assert "blue-owl" not in caplog.text
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A sign-in page in front of the receiver: it sends elsewhere, or answers with the page."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(self.server.status)
+
+    def do_GET(self):
+        self.answer(200)
+
+    def answer(self, status):
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", "0")
+        if status == 302:
+            self.send_header("Location", "/sign-in")
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Nothing."""
+
+
+@pytest.mark.parametrize(("status", "reason"), [(302, "status 302"), (200, "a web page answered")])
+def test_a_page_that_is_no_receiver_is_no_success(piped, caplog, status, reason):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        server.status = status
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        provider, pipeline = piped(f"http://127.0.0.1:{server.server_port}")
+        end_spans(provider, 3)
+        flushed = pipeline.flush(5)
+        server.shutdown()
+    assert (flushed.sent, flushed.dropped, flushed.complete) == (0, {reason: 3}, False)
+    assert reason in lines(caplog)[0]
 
 
 def test_a_long_retry_after_is_counted_by_its_status(piped):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from toolspan.containment import contained, say_once
-from toolspan.export.reasons import HOPELESS, SHUTDOWN, listen, overhear
+from toolspan.export.reasons import HOPELESS, SHUTDOWN, is_elsewhere, listen, overhear
 from toolspan.export.remedies import remedy
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Line(Generic[E]):
             answer = contained(export)(self.exporter)
         finally:
             listen(None)
-        arrived = answer is not None and answer.name == "SUCCESS"
+        taken = answer is not None and answer.name == "SUCCESS"
+        arrived = taken and not is_elsewhere(self._heard)
         self._failed = None if arrived else self._heard or "failed"
         self._heard = None
         if self._failed and self._failed != SHUTDOWN:

@@ -35,6 +35,11 @@ SHUTDOWN: Final = "shutdown"
 #: Nobody is there: while the process exits, a second try would only hold it up.
 HOPELESS: Final = frozenset({REFUSED, UNKNOWN_HOST})
 
+def is_elsewhere(reason: str | None) -> bool:
+    """Whether somebody else than a receiver of spans answered, which exporters take for success."""
+    return reason == WEB_PAGE or (reason or "").startswith("status 3")
+
+
 _LOGGERS: Final = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",

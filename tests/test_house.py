@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "toolspan"
-FOLDERS = ("src", "tests", "docs", "examples", "benchmarks", ".ci")
+FOLDERS = ("src", "tests", "docs", "examples", "benchmarks", "collector-config", ".ci")
 
 # room -> the rooms of ours that it may import, besides itself
 MAY_IMPORT = {
@@ -319,7 +319,14 @@ def test_no_published_text_names_somebodys_machine():
 
 @pytest.mark.skipif(not importlib.util.find_spec("ruff"), reason="checked where ruff is")
 @pytest.mark.parametrize(
-    "command", ["ruff check", "ruff format --check", "mypy", "mypy tests/run.py"]
+    "command",
+    [
+        "ruff check",
+        "ruff format --check",
+        "mypy",
+        "mypy tests/run.py",
+        "mypy tests/binaries/build.py",
+    ],
 )
 def test_the_checkers_have_nothing_to_say(command):
     words = [sys.executable, "-m", *command.split()]

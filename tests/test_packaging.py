@@ -174,6 +174,7 @@ def test_the_wheel_names_the_pythons_it_is_for(wheel):
 def test_opentelemetry_finds_exactly_one_instrumentor(wheel):
     assert list(wheel.entries["opentelemetry_instrumentor"]) == ["toolspan"]
     assert list(wheel.entries["console_scripts"]) == ["toolspan"]
+    assert list(wheel.entries["pytest11"]) == ["toolspan"]
 
 
 def test_the_sdist_holds_what_one_needs_to_test_it(built):
@@ -182,7 +183,8 @@ def test_the_sdist_holds_what_one_needs_to_test_it(built):
     beside = {f"tests/{file.name}" for file in (ROOT / "tests").glob("*.py")}
     pins = {f"tests/environments/{file.name}" for file in PINS.parent.glob("*.txt")}
     others = {".ci/run", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"}
-    assert names >= beside | pins | others
+    run = {f"collector-config/{file.name}" for file in (ROOT / "collector-config").glob("*.yaml")}
+    assert names >= beside | pins | others | run | {"docker-compose.yml"}
 
 
 def test_the_wheel_traces_a_call_in_an_empty_environment(installed, tmp_path, monkeypatch):

@@ -120,7 +120,8 @@ def test_a_framework_is_listed_once_and_nothing_that_is_not_installed(trace_with
     trace_with()
     names = [one.name for one in status().frameworks]
     assert len(names) == len(set(names))
-    assert set(names) <= {"langchain", "mcp"}
+    installed = {one.name.replace("_", "-") for one in distributions()}
+    assert set(names) == {one.name for one in ADAPTERS if one.distribution in installed}
 
 
 def test_what_is_untested_and_what_is_missing_is_said():

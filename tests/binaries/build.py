@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build the OpenTelemetry Collector, Jaeger and Prometheus that the tests run against.
 
-    python tests/binaries/build.py                 all three: 16 minutes on two cores, then a second
+    python tests/binaries/build.py                 all three: 13 minutes on two cores, then a second
     python tests/binaries/build.py collector       one of them
     python tests/binaries/build.py --where         say where they are, build nothing
 

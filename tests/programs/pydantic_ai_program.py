@@ -19,6 +19,7 @@ from pydantic_ai import (
     Tool,
     ToolDenied,
 )
+from pydantic_ai.capabilities import instrumentation as native
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
@@ -263,7 +264,8 @@ def traced_by_itself(provider):
         Agent.instrument_all(instrument=False)
 
 
-MODES = {"native": traced_by_itself}
+#: What makes those spans can be reached from 2.68 on.
+MODES = {"native": traced_by_itself} if hasattr(native, "start_as_current_span") else {}
 
 if __name__ == "__main__":
     ground_truth.show(sys.modules[__name__])

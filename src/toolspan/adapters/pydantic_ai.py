@@ -1,27 +1,31 @@
 """Pydantic AI: a call is validated, maybe refused, and executed; its own span, if on, is adopted.
 
-That span begins inside `execute_tool_call` and around `_raw_execute`, so it is decided there whose
-span it is. A failed validation has a span of its own, before the refusal is known.
+That span begins inside `execute_tool_call` and around `_raw_execute`, where it is decided whose it
+is; a failed validation has one before. What makes both can be reached from 2.68 on: before, they
+keep texts, a cancellation's ERROR, and the one of a failed validation stands beside ours.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolspan.adapters.model_json import arguments
-from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Refusal, Run, RunFacts
+from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Refusal, Run, RunFacts, Witness
 from toolspan.toolcall import Outcome, ToolCall, is_a
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def read(invocation: Invocation) -> ToolCall | None:
     """Read the call with its validated arguments; one that was refused has its span already."""
-    validated = invocation.get("validated")
-    if not validated.args_valid:
-        return None
-    return _call(validated.call, validated.tool.tool_def, validated.ctx, validated.validated_args)
+    known = invocation.get("validated")
+    valid = known.args_valid
+    return _call(known.call, known.tool, known.ctx, known.validated_args) if valid else None
 
 
-def _call(call: Any, definition: Any, context: Any, given: Any) -> ToolCall:
+def _call(call: Any, tool: Any, context: Any, given: Any) -> ToolCall:
+    definition = getattr(tool, "tool_def", tool)
     return ToolCall(
         name=call.tool_name,
         description=getattr(definition, "description", None),
@@ -41,41 +45,43 @@ def raised(error: BaseException) -> Outcome | None:
     """Tell control flow and what a tool lets the model know from failures."""
     if is_a(error, "CallDeferred") or is_a(error, "ApprovalRequired"):
         return Outcome(error="interrupted")
-    cause = error.__cause__ if is_a(error, "ToolRetryError") or _gave_up(error) else error
+    told = any(is_a(error, one) for one in ("ToolRetryError", "UnexpectedModelBehavior"))
+    cause: Any = error.__cause__ if told else error
     if is_a(cause, "ModelRetry"):
-        return Outcome(error="timeout" if _timed_out(cause) else "tool_error", exception=cause)
+        timed_out = is_a(cause.__context__, "TimeoutError") and cause.message.startswith("Timed")
+        return Outcome(error="timeout" if timed_out else "tool_error", exception=cause)
     if is_a(error, "ToolFailedError"):
         return Outcome(error="tool_error", exception=error.__cause__ or error)
     return None
 
 
-def _gave_up(error: BaseException) -> bool:
-    """Whether the model's tries are used up: the run ends over the tool's last complaint."""
-    return is_a(error, "UnexpectedModelBehavior")
+def gave(_invocation: Invocation, value: Any) -> Outcome:
+    """What the tool gave, before the framework's own span ends."""
+    return outcome(value)
 
 
-def _timed_out(cause: Any) -> bool:
-    return is_a(cause.__context__, "TimeoutError") and cause.message.startswith("Timed out after")
+def failed(_invocation: Invocation, error: Any) -> Outcome | None:
+    """What the tool raised, before that."""
+    fatal = not isinstance(error, Exception)
+    return None if fatal else raised(error) or Outcome(error="error", exception=error)
 
 
-def read_refused(invocation: Invocation) -> ToolCall:
-    """The framework's own span of a failed validation, which it makes where it is traced."""
-    call = invocation.get("call")
-    context, definition = invocation.get("ctx"), invocation.get("tool_def")
-    return _call(call, definition, context, arguments(call.args))
+def read_invalid(invocation: Invocation) -> ToolCall:
+    """Read the call whose failed validation the framework traces itself."""
+    call, tool = invocation.get("call"), invocation.get("tool_def")
+    return _call(call, tool, invocation.get("ctx"), arguments(call.args))
 
 
 def invalid(error: BaseException) -> Outcome:
-    """It ends with the error that it is about."""
+    """That ends with the error which it is about."""
     return Outcome(error="invalid_arguments", exception=error)
 
 
 def refused(invocation: Invocation, _none: Any) -> tuple[ToolCall, Outcome] | None:
-    """No such tool, none for now, or arguments that do not fit."""
-    error, tool, context = (invocation.get(name) for name in ("error", "tool", "ctx"))
-    call = invocation.get("call")
-    asked = _call(call, getattr(tool, "tool_def", None), context, arguments(call.args))
-    if is_a(error, "_UnknownTool"):
+    """No such tool, none for now, or arguments that do not fit, where nobody traced that."""
+    call, tool, context = (invocation.get(name) for name in ("call", "tool", "ctx"))
+    error, asked = invocation.get("error"), _call(call, tool, context, arguments(call.args))
+    if tool is None:
         return asked, Outcome(error="unknown_tool")
     if is_a(error, "_ToolUnavailable"):
         return asked, Outcome(error="denied")
@@ -97,6 +103,12 @@ def is_tool(invocation: Invocation) -> bool:
     return bool(known.get("gen_ai.operation.name") == "execute_tool")
 
 
+def told(invocation: Invocation) -> Mapping[str, Any]:
+    """What only the framework says of a failed validation."""
+    known = invocation.get("attributes")
+    return {key: value for key, value in known.items() if key.startswith("pydantic_ai.")}
+
+
 def read_run(invocation: Invocation) -> RunFacts:
     """A run of an agent; its conversation, if the program named it."""
     agent, conversation = invocation.instance, invocation.get("conversation_id")
@@ -109,7 +121,10 @@ def read_run(invocation: Invocation) -> RunFacts:
 
 
 MANAGER = "pydantic_ai.tool_manager:ToolManager"
+RAW = f"{MANAGER}._raw_execute"
 NATIVE = "pydantic_ai.capabilities.instrumentation"
+#: Bound by the first, made in the second.
+SPANS = tuple(f"{one}:start_as_current_span" for one in (NATIVE, "pydantic_ai._durable_replay"))
 #: What its span says of arguments and results, in its versions 1 to 5.
 TEXTS = ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result", "tool_arguments", "tool_response")
 
@@ -117,23 +132,14 @@ ADAPTER = Adapter(
     name="pydantic-ai",
     title="Pydantic AI",
     distribution="pydantic-ai-slim",
-    versions=">=2.68,<3",
+    versions=">=2.30,<3",
     words=(
-        Hook(
-            f"{MANAGER}.execute_tool_call",
-            read,
-            outcome,
-            raised,
-            decide=(f"{MANAGER}._raw_execute",),
-            deciding="before",
-        ),
-        Hook(
-            f"{NATIVE}:Instrumentation.on_tool_validate_error",
-            read_refused,
-            raised=invalid,
-            decide=(f"{NATIVE}:_record_retry",),
-        ),
-        Enrich(f"{NATIVE}:start_as_current_span", is_tool, texts=TEXTS),
+        Hook(f"{MANAGER}.execute_tool_call", read, outcome, raised, (RAW,), "before"),
+        Witness(RAW, gave),
+        Witness(RAW, failed, "raised"),
+        Enrich(SPANS, is_tool, texts=TEXTS),
+        Hook(f"{NATIVE}:Instrumentation.on_tool_validate_error", read_invalid, raised=invalid),
+        Mute(SPANS, is_tool, told),
         Refusal(f"{MANAGER}._make_validation_failure", refused, "before"),
         Refusal("pydantic_ai._tool_execution:build_tool_return_part", denied),
         Run("pydantic_ai.agent:Agent.iter", read_run, manager=True),

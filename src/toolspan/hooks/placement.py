@@ -78,11 +78,10 @@ class Layer(_Function):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         name = f"{self.__module__}:{getattr(self, '__qualname__', '')}"
-        there = _resolved(name)
-        if there is self:
+        if _resolved(name) is self:
             return self.__qualname__
-        if type(there) is Layer and there.__wrapped__ is self.__wrapped__:
-            return pkgutil.resolve_name, (name,)  # another module bound the same function
+        if self._self_again is None:  # it is where another module bound the function
+            return pkgutil.resolve_name, (name,)
         return self._self_again, (self.__wrapped__,)
 
 

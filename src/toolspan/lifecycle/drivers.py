@@ -15,8 +15,8 @@ import weakref
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from toolspan.lifecycle.words import is_cancellation
 from toolspan.containment import contained
+from toolspan.lifecycle.words import is_cancellation
 from toolspan.toolcall import Outcome
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _function(opener: Opener) -> Wrapper:
 
 
 def managing(opener: Opener) -> Wrapper:
-    """The driver of a function that gives an async context manager, around what it is entered for."""
+    """The driver of a function that gives an async context manager: the life is its block."""
 
     def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _managed(wrapped(*args, **kwargs), opener, instance, args, kwargs)

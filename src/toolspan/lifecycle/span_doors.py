@@ -40,12 +40,17 @@ class _Silent(Span):
             self.set_attribute(key, value)
 
 
-class Quiet(_Silent):
-    """The framework's own span, without the texts that content capture would need."""
+class Lent(_Silent):
+    """The framework's own span, without the texts while content is off; its status waits.
+
+    A framework may call a cancellation an error: at the end the outcome says which it was.
+    """
 
     def __init__(self, real: Span, texts: tuple[str, ...]) -> None:
         self._real = real
         self._texts = texts
+        self._loud = TRACING.settings.capture
+        self._status: Status | None = None
 
     def get_span_context(self) -> SpanContext:
         """The real span's."""
@@ -55,15 +60,35 @@ class Quiet(_Silent):
         """As the real span."""
         return self._real.is_recording()
 
+    @property
+    def attributes(self) -> Any:
+        """Those of the real one, where it shows them."""
+        return getattr(self._real, "attributes", None) or {}
+
+    def add_event(self, *args: Any, **kwargs: Any) -> None:
+        """Hand it on where content may leave."""
+        if self._loud:
+            self._real.add_event(*args, **kwargs)
+
+    def record_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Hand it on where content may leave."""
+        if self._loud:
+            self._real.record_exception(*args, **kwargs)
+
     def set_attribute(self, key: str, value: Any) -> None:
         """Hand it on, unless it is known to be a text."""
-        if key not in self._texts:
+        if self._loud or key not in self._texts:
             self._real.set_attribute(key, value)
 
-    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:  # noqa: ARG002  # it is what is dropped
-        """Hand the code on and drop the description."""
-        code = status.status_code if isinstance(status, Status) else status
-        self._real.set_status(Status(code))
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Keep it; its description is a text."""
+        given = status if isinstance(status, Status) else Status(status, description)
+        self._status = given if self._loud else Status(given.status_code)
+
+    def settle(self) -> None:
+        """Say the status that was kept."""
+        if self._status is not None:
+            self._real.set_status(self._status)
 
 
 class Echo(_Silent):
@@ -114,23 +139,25 @@ class Adopting:
         self._manager = manager
         self._life = life
         self._texts = texts
+        self._lent: Lent | None = None
 
     def __enter__(self) -> Any:
         around = get_current_span()
         span = self._manager.__enter__()
-        return _adopted(self._life, span, around, self._texts) or span
+        self._lent = _adopted(self._life, span, around, self._texts)
+        return self._lent or span
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> Any:
-        _told(self._life, error)
+        _told(self._life, self._lent, error)
         return self._manager.__exit__(kind, error, trace)
 
 
 @contained
-def _adopted(life: Any, span: Span, around: Span, texts: tuple[str, ...]) -> Span | None:
+def _adopted(life: Any, span: Span, around: Span, texts: tuple[str, ...]) -> Lent:
     if _is_somebodys(span, around):
         life.noticed = (span, *life.noticed)
     life.decide()
-    return None if TRACING.settings.capture else Quiet(span, texts)
+    return Lent(span, texts)
 
 
 def _is_somebodys(span: Span, around: Span) -> bool:
@@ -141,5 +168,8 @@ def _is_somebodys(span: Span, around: Span) -> bool:
 
 
 @contained
-def _told(life: Any, error: BaseException | None) -> None:
-    life.tell(Outcome() if error is None else life.outcome_of_error(error))
+def _told(life: Any, lent: Lent | None, error: BaseException | None) -> None:
+    outcome = Outcome() if error is None else life.outcome_of_error(error)
+    if lent is not None and (error is None or outcome.failed):
+        lent.settle()
+    life.tell(outcome)

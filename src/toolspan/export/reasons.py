@@ -35,11 +35,6 @@ SHUTDOWN: Final = "shutdown"
 #: Nobody is there: while the process exits, a second try would only hold it up.
 HOPELESS: Final = frozenset({REFUSED, UNKNOWN_HOST})
 
-def is_elsewhere(reason: str | None) -> bool:
-    """Whether somebody else than a receiver of spans answered, which exporters take for success."""
-    return reason == WEB_PAGE or (reason or "").startswith("status 3")
-
-
 _LOGGERS: Final = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
@@ -101,6 +96,11 @@ _ADVICE: Final = {
     "status 503": "it is not ready",
 }
 _LISTENING: Final = threading.local()
+
+
+def is_elsewhere(reason: str | None) -> bool:
+    """Whether somebody else than a receiver of spans answered, which exporters take for success."""
+    return reason == WEB_PAGE or (reason or "").startswith("status 3")
 
 
 def advice(reason: str) -> str:

@@ -231,6 +231,17 @@ def test_a_graph_that_is_no_agent_is_one_trace_too(traced):
     graph.compile().invoke({"messages": [asks(("add", ONE_AND_TWO, "call-1"))]})
     tell(traced, "ok")
     assert one_trace(traced).name == "invoke_agent LangGraph"
+    assert "gen_ai.agent.name" not in traced.tools[0].attributes
+
+
+def test_a_graph_built_by_hand_gives_its_calls_the_name_that_it_was_given(traced):
+    graph = StateGraph(MessagesState).add_node("tools", ToolNode([program.add]))
+    graph.add_edge(START, "tools")
+    named = graph.compile(name="librarian")
+    named.invoke({"messages": [asks(("add", ONE_AND_TWO, "call-1"))]})
+    tell(traced, "ok")
+    assert one_trace(traced).name == "invoke_agent librarian"
+    assert traced.tools[0].attributes["gen_ai.agent.name"] == "librarian"
 
 
 # -- how a call ends -----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from toolspan.hooks import Adapter, Hook, Invocation, Refusal, Run, RunFacts, Wi
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 CALLBACKS = "langchain_core.callbacks.manager"
+UNNAMED, AGENT = "LangGraph", "lc_agent_name"
 REVIEW = "langchain.agents.middleware.human_in_the_loop"
 
 
@@ -97,14 +98,15 @@ def _asked(call: Any) -> ToolCall:
 def read_run(invocation: Invocation) -> RunFacts:
     """A graph that starts to stream is a run; a resuming input takes up an earlier one.
 
-    Its own metadata names its agent: a config that is handed on names the agent around it.
+    It names its agent itself, if it does: a config that is handed on names the agent around it.
     """
     graph, config = invocation.instance, invocation.get("config") or {}
-    metadata = {**(config.get("metadata") or {}), **((graph.config or {}).get("metadata") or {})}
+    mine, around = ((one or {}).get("metadata") or {} for one in (graph.config, config))
+    name = None if graph.name == UNNAMED else graph.name
     given = invocation.get("input")
     return RunFacts(
         name=graph.name,
-        agent=metadata.get("lc_agent_name"),
+        agent=mine.get(AGENT) or name or around.get(AGENT),
         conversation=_conversation(config),
         resumes=is_a(given, "Command") and given.resume is not None,
     )

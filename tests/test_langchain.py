@@ -237,7 +237,8 @@ def test_a_graph_that_is_no_agent_is_one_trace_too(traced):
 def test_a_graph_built_by_hand_gives_its_calls_the_name_that_it_was_given(traced):
     graph = StateGraph(MessagesState).add_node("tools", ToolNode([program.add]))
     graph.add_edge(START, "tools")
-    named = graph.compile(name="librarian")
+    named = graph.compile()
+    named.name = "librarian"  # newer ones take it as an argument
     named.invoke({"messages": [asks(("add", ONE_AND_TWO, "call-1"))]})
     tell(traced, "ok")
     assert one_trace(traced).name == "invoke_agent librarian"

@@ -29,6 +29,9 @@ VARIANTS: tuple[tuple[str, ...], ...] = (
 
 def main(further: list[str]) -> int:
     """Validate, tell; 0, or 1 where something is wrong, or 2 without a Collector."""
+    if {"-h", "--help"} & set(further):
+        sys.stdout.write(__doc__ or "")
+        return 0
     collector = find_collector()
     if collector is None:
         sys.stderr.write("no Collector here: install otelcol-contrib, or tests/binaries/build.py\n")

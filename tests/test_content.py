@@ -24,7 +24,16 @@ from typing import NamedTuple
 import pydantic
 import pytest
 
-from toolspan.content import SECRET_PARTS, SECRET_WORDS, Redactor, fingerprint, render, size_of
+from toolspan.content import (
+    SECRET_PARTS,
+    SECRET_WORDS,
+    Redactor,
+    fingerprint,
+    measure,
+    measures,
+    render,
+    size_of,
+)
 from toolspan.content.text import Rendered
 
 KEY = b"k" * 32
@@ -1009,3 +1018,40 @@ def test_a_limit_holds_with_a_custom_redactor_too():
         assert len(rendered.text.encode()) <= limit
         assert rendered.truncated
         json.loads(rendered.text)
+
+
+# --- both in one pass
+
+
+def an_argument(chance, depth=0):
+    kinds = [
+        lambda: chance.randrange(-5, 5),
+        lambda: 1 << chance.randrange(4_090, 4_102),
+        lambda: -(1 << chance.randrange(60, 70)),
+        lambda: "x" * chance.choice([0, 1, 255, 256, 257, 1_000]),
+        lambda: chance.choice(["é", "\ud800", "", "a:b"]),
+        lambda: chance.choice([True, False, None, 0.5, float("nan"), b"b", object(), str, {1}]),
+        lambda: [an_argument(chance, depth + 1) for _ in range(chance.randrange(3))],
+        lambda: {str(n): an_argument(chance, depth + 1) for n in range(chance.randrange(3))},
+    ]
+    return chance.choice(kinds if depth < 3 else kinds[:5])()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_measured_in_one_pass_or_by_themselves_size_and_fingerprint_are_the_same(seed):
+    chance = random.Random(seed)
+    names = ["b", "a", "text", "é", "n" * 256, "n" * 257, 3, ("t",), ""]
+    for _ in range(200):
+        chosen = chance.sample(names, chance.randrange(0, 6))
+        value = {name: an_argument(chance) for name in chosen}
+        for key in (KEY, b"another", b""):
+            assert measure(value, key) == (fingerprint(value, key), size_of(value))
+    many = {f"name {number}": number for number in range(30)}
+    assert measure(many, KEY) == (fingerprint(many, KEY), None)
+    assert measure("text", KEY) == (fingerprint("text", KEY), 4)
+
+
+def test_names_that_are_remembered_for_their_order_are_bounded():
+    for number in range(3_000):
+        assert measure({f"name {number}": 1}, KEY)[0]
+    assert len(measures._SHAPES) <= 1_000

@@ -27,9 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
+import toolspan
 from toolspan.adapters import ADAPTERS
+from toolspan.settings import Settings
 
 TESTS = Path(__file__).parent
 README = TESTS.parent / "README.md"
@@ -426,18 +431,17 @@ def readme_with(block):
     return f"{before}{begin}\n{block}\n{end}{rest.partition(end)[2]}"
 
 
-def show(program):
-    """Print what each situation came to: executions, refusals, spans, and what is wrong."""
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    import toolspan
-    from toolspan.settings import Settings
-
+def instrumented():
+    """Instrument into memory."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     toolspan.instrument(tracer_provider=provider, settings=Settings(capture=True))
+    return exporter
+
+
+def show(program, exporter=None):
+    """Print what each situation came to: executions, refusals, spans, and what is wrong."""
+    exporter = exporter or instrumented()
     print(f"{'situation':24}{'executions':>12}{'refusals':>10}{'spans':>7}")
     for situation in SITUATIONS:
         missing = cannot(program, situation)

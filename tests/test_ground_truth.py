@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import subprocess
+import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 import ground_truth
 import toolspan
 from ground_truth import (
     PROGRAMS,
+    RAN,
     README,
     SITUATIONS,
     act,
@@ -19,6 +25,7 @@ from ground_truth import (
     cannot,
     differences,
     readme_with,
+    tool_spans,
 )
 from toolspan.settings import Settings
 
@@ -62,11 +69,134 @@ def test_the_spans_are_what_the_tools_wrote_down(trace_with, way, program, situa
         assert counted() == Counter(traced.outcomes)
 
 
+CONTENT = (b"no such city", b"broken", b"sums", b'one"')
+
+
+@pytest.mark.parametrize("told", ["raising", "soft error", "invalid arguments", "agent as a tool"])
+def test_without_content_a_tools_span_says_how_it_ended_and_none_of_its_texts(
+    trace_with, way, program, told
+):
+    traced = trace_with()
+    with way[1](traced.provider):
+        act(program, told)
+    wanted = Counter(call.outcome for call in calls_of(program, told))
+    assert Counter(traced.outcomes) == wanted
+    exported = encode_spans(tool_spans(traced.spans)).SerializeToString()
+    assert [text for text in CONTENT if text in exported] == []
+
+
+def test_a_frameworks_own_span_is_there_without_us_and_is_the_one_with_us(trace_with, way, program):
+    alone = trace_with()
+    toolspan.uninstrument()
+    with way[1](alone.provider):
+        act(program, "sync")
+    theirs = {span.instrumentation_scope.name for span in tool_spans(alone.spans)}
+    assert bool(theirs) is (way[1] is not contextlib.nullcontext)
+    traced = trace_with()
+    with way[1](traced.provider):
+        act(program, "sync")
+    (span,) = tool_spans(traced.spans)
+    assert {span.instrumentation_scope.name} == (theirs or {"toolspan"})
+    assert span.attributes["toolspan.outcome"] == "ok"
+
+
+IN_A_CHILD = """
+import ground_truth
+exporter = ground_truth.instrumented()
+import PROGRAM as program
+ground_truth.show(program, exporter)
+"""
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_whoever_instruments_before_the_import_sees_the_same(name):
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_CHILD.replace("PROGRAM", PROGRAMS[name])],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(README.parent / "tests"), *sys.path]),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    _, *lines = done.stdout.splitlines()
+    assert [line[:24].strip() for line in lines] == list(SITUATIONS)
+    gaps = ground_truth.gaps_of(name)
+    wrong = [line for line in lines if line[53:].strip() and line[:24].strip() not in gaps]
+    assert [line for line in wrong if not line.endswith("is in another environment")] == []
+
+
 def counted():
     """The outcomes of all calls, as the statistics have them; none is open."""
     rows = toolspan.stats().rows()
     assert [row.tool for row in rows if row.in_flight] == []
     return sum((Counter({w: n for w, n in row.outcomes.items() if n}) for row in rows), Counter())
+
+
+# -- the comparison itself -----------------------------------------------------------------------
+
+(RIGHT,) = SITUATIONS["sync"]
+WRONG = {
+    "a span too many": [],
+    "a span too few": [RIGHT, RIGHT],
+    "name": [replace(RIGHT, name="sub")],
+    "arguments": [replace(RIGHT, arguments={"a": 1, "b": 3})],
+    "outcome": [replace(RIGHT, outcome="tool_error")],
+    "refused": [replace(RIGHT, outcome="denied")],
+    "call id": [replace(RIGHT, id="call-2")],
+    "agent": [replace(RIGHT, agent="boss")],
+    "parent": [replace(RIGHT, path=())],
+}
+LIES = {
+    "an execution too few": RAN.clear,
+    "an execution too many": lambda: RAN.append(RAN[0]),
+    "another span in the body": lambda: RAN.append(replace(RAN.pop(), span_id=1)),
+}
+
+
+@pytest.fixture
+def right(trace_with):
+    """What a situation comes to when all is right."""
+    traced = trace_with(settings=Settings(capture=True))
+    RAN.clear()
+    with toolspan.run("run", agent="helper"), toolspan.call("add", RIGHT.arguments, id=RIGHT.id):
+        ground_truth.add(**RIGHT.arguments)
+    assert differences([RIGHT], traced.spans) == []
+    return traced
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_span_that_says_otherwise_is_seen(right, wrong):
+    assert differences(WRONG[wrong], right.spans)
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_tool_that_saw_otherwise_is_believed(right, lie):
+    LIES[lie]()
+    assert differences([RIGHT], right.spans)
+
+
+def test_a_run_in_two_traces_and_a_trace_of_two_runs_are_seen(trace_with):
+    traced = trace_with(settings=Settings(capture=True))
+    RAN.clear()
+    for _ in range(2):
+        with (
+            toolspan.run("run", agent="helper"),
+            toolspan.call("add", RIGHT.arguments, id="call-1"),
+        ):
+            ground_truth.add(**RIGHT.arguments)
+    assert differences([RIGHT, replace(RIGHT, run=1)], traced.spans) == []
+    assert differences([RIGHT, RIGHT], traced.spans)
+    traced.exporter.clear()
+    RAN.clear()
+    with toolspan.run("run", agent="helper"):
+        for _ in range(2):
+            with toolspan.call("add", RIGHT.arguments, id="call-1"):
+                ground_truth.add(**RIGHT.arguments)
+    assert differences([RIGHT, RIGHT], traced.spans) == []
+    assert differences([RIGHT, replace(RIGHT, run=1)], traced.spans)
 
 
 def test_a_gap_has_the_name_of_a_situation():

@@ -244,6 +244,7 @@ SITUATIONS = {
     "200 calls at once": lambda calls: in_threads(run, calls),
 }
 GAPS = {}
+NEEDS = {"MCP tools": "fastmcp"}
 #: A call that the program makes has an id of the program's; to try again, a tool says so.
 CALLS = {
     "direct call": (ground_truth.Call("add", ground_truth.ONE_AND_TWO, id="direct-1"),),

@@ -17,7 +17,7 @@ from toolspan.adapters.mcp_wire import (
     over_http,
     raised,
 )
-from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Propagate, Witness
+from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Propagate, Witness, says
 from toolspan.toolcall import Outcome, ToolCall
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RUNNER = "mcp.server.runner:ServerRunner"
 SESSION = "mcp.client.session:ClientSession"
+IS_CALL = says("mcp.method.name", CALL)
 
 
 def read_client(invocation: Invocation) -> ToolCall:
@@ -48,11 +49,6 @@ def outcome(result: Any) -> Outcome:
     if not hasattr(result, "content"):
         return Outcome()  # a shape of its own, which an extension claims
     return outcome_of_result(result.content, failed=result.is_error)
-
-
-def is_call(invocation: Invocation) -> bool:
-    """Whether the span that the SDK is about to make is a tool call's."""
-    return bool(invocation.get("attributes", {}).get("mcp.method.name") == CALL)
 
 
 def told(invocation: Invocation) -> Mapping[str, Any]:
@@ -112,7 +108,7 @@ ADAPTER = Adapter(
     versions=">=2,<3",
     words=(
         Hook(f"{SESSION}.call_tool", read_client, outcome, raised, inside=True, prefix="_"),
-        Mute("mcp.shared.jsonrpc_dispatcher:otel_span", is_call, told),
+        Mute("mcp.shared.jsonrpc_dispatcher:otel_span", IS_CALL, told),
         Propagate("mcp.shared.direct_dispatcher:DirectDispatcher.send_raw_request", inject),
         Hook(
             f"{RUNNER}._on_request",
@@ -121,7 +117,7 @@ ADAPTER = Adapter(
             refused,
             decide=("mcp.server.lowlevel.server:Server.get_request_handler",),
         ),
-        Enrich("mcp.server._otel:otel_span", is_call),
+        Enrich("mcp.server._otel:otel_span", IS_CALL),
         Witness(f"{RUNNER}._serialize", serialised),
     ),
 )

@@ -1,6 +1,7 @@
 """OpenAI Agents: every function tool, MCP's and another agent's too, is invoked at one place.
 
-What the tool raises is swallowed below that and told to the model, so a witness says it.
+What the tool raises is swallowed below that and told to the model, so a witness says it. A program
+that calls a tool's own `on_invoke_tool` passes by.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def read_run(invocation: Invocation) -> RunFacts:
     """A run of an agent, or the rest of one that waited for a person."""
     name, session = invocation.get("starting_agent").name, invocation.get("session")
     conversation = invocation.get("conversation_id") or getattr(session, "session_id", None)
-    resumes = is_a(invocation.get("input"), "RunState")
+    resumes = invocation.get("is_resumed_state", is_a(invocation.get("input"), "RunState"))
     return RunFacts(name=name, agent=name, conversation=conversation, resumes=resumes)
 
 

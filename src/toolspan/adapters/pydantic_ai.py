@@ -7,21 +7,29 @@ keep texts, a cancellation's ERROR, and the one of a failed validation stands be
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolspan.adapters.model_json import arguments
-from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Refusal, Run, RunFacts, Witness
+from toolspan.hooks import (
+    Adapter,
+    Enrich,
+    Hook,
+    Invocation,
+    Mute,
+    Refusal,
+    Run,
+    RunFacts,
+    Witness,
+    says,
+)
 from toolspan.toolcall import Outcome, ToolCall, is_a
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def read(invocation: Invocation) -> ToolCall | None:
     """Read the call with its validated arguments; one that was refused has its span already."""
     known = invocation.get("validated")
-    valid = known.args_valid
-    return _call(known.call, known.tool, known.ctx, known.validated_args) if valid else None
+    call = _call(known.call, known.tool, known.ctx, known.validated_args)
+    return call if known.args_valid else None
 
 
 def _call(call: Any, tool: Any, context: Any, given: Any) -> ToolCall:
@@ -97,18 +105,6 @@ def denied(invocation: Invocation, _part: Any) -> tuple[ToolCall, Outcome] | Non
     return asked, Outcome(error="denied")
 
 
-def is_tool(invocation: Invocation) -> bool:
-    """Whether the span that the framework is about to make is a tool call's."""
-    known = invocation.get("attributes") or {}
-    return bool(known.get("gen_ai.operation.name") == "execute_tool")
-
-
-def told(invocation: Invocation) -> Mapping[str, Any]:
-    """What only the framework says of a failed validation."""
-    known = invocation.get("attributes")
-    return {key: value for key, value in known.items() if key.startswith("pydantic_ai.")}
-
-
 def read_run(invocation: Invocation) -> RunFacts:
     """A run of an agent; its conversation, if the program named it."""
     agent, conversation = invocation.instance, invocation.get("conversation_id")
@@ -121,7 +117,7 @@ def read_run(invocation: Invocation) -> RunFacts:
 
 
 MANAGER = "pydantic_ai.tool_manager:ToolManager"
-RAW = f"{MANAGER}._raw_execute"
+BODY = f"{MANAGER}._raw_execute"
 NATIVE = "pydantic_ai.capabilities.instrumentation"
 #: Bound by the first, made in the second.
 SPANS = tuple(f"{one}:start_as_current_span" for one in (NATIVE, "pydantic_ai._durable_replay"))
@@ -134,12 +130,12 @@ ADAPTER = Adapter(
     distribution="pydantic-ai-slim",
     versions=">=2.30,<3",
     words=(
-        Hook(f"{MANAGER}.execute_tool_call", read, outcome, raised, (RAW,), "before"),
-        Witness(RAW, gave),
-        Witness(RAW, failed, "raised"),
-        Enrich(SPANS, is_tool, texts=TEXTS),
+        Hook(f"{MANAGER}.execute_tool_call", read, outcome, raised, (BODY,), "before"),
+        Witness(BODY, gave),
+        Witness(BODY, failed, "raised"),
+        Enrich(SPANS, says("gen_ai.operation.name", "execute_tool"), texts=TEXTS),
         Hook(f"{NATIVE}:Instrumentation.on_tool_validate_error", read_invalid, raised=invalid),
-        Mute(SPANS, is_tool, told),
+        Mute(SPANS, says("pydantic_ai.tool.failure_stage", "validation"), texts=TEXTS),
         Refusal(f"{MANAGER}._make_validation_failure", refused, "before"),
         Refusal("pydantic_ai._tool_execution:build_tool_return_part", denied),
         Run("pydantic_ai.agent:Agent.iter", read_run, manager=True),

@@ -26,6 +26,7 @@ from toolspan.hooks.words import (
     Witness,
     WordOfAdapter,
     plain_outcome,
+    says,
 )
 
 __all__ = [
@@ -51,5 +52,6 @@ __all__ = [
     "options_of",
     "parameters_of",
     "plain_outcome",
+    "says",
     "words_of",
 ]

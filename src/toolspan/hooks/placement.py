@@ -154,9 +154,8 @@ class Placement:
     @contained
     def _seat(self, module: ModuleType, qualname: str, word: WordOfAdapter, path: Path) -> None:
         label = f"{module.__name__}:{qualname}"
-        if any(seat.path == label and seat.layer._self_word[0] is word for seat in self.seats):
-            return
-        if isinstance(path, tuple) and any(seat.path in path for seat in self.seats):
+        wanted = path if isinstance(path, tuple) else (label,)
+        if any(seat.path in wanted and seat.layer._self_word[0] is word for seat in self.seats):
             return
         owner, name = _owner(module, qualname)
         if owner is None:
@@ -212,8 +211,8 @@ def _seated(
 ) -> Seat:
     original = inspect.getattr_static(owner, name)
     inherited = name not in vars(owner)
-    layer = next((one for one in _layers_of(original) if one._self_word == serves), None)
-    if layer is None:  # else it stayed below somebody else's patch
+    layer = next((one for one in _layers_of(original) if one._self_word[0] is serves[0]), None)
+    if layer is None:  # else it stayed below a patch, or this module bound it with its layer
         layer = layered(original, make(_target(owner, original)), serves)
         setattr(owner, name, layer)
     return Seat(label, owner, name, layer, inherited)

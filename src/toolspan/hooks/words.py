@@ -66,6 +66,19 @@ def plain_outcome(value: Any) -> Outcome:
     return Outcome(value)
 
 
+def says(key: str, value: str) -> Callable[[Invocation], bool]:
+    """A `when`: the framework is about to make a span with this among its `attributes`."""
+
+    def when(invocation: Invocation) -> bool:
+        return bool((invocation.get("attributes") or {}).get(key) == value)
+
+    return when
+
+
+def _nothing(_invocation: Invocation) -> None:
+    return None
+
+
 def _no_special(_error: BaseException) -> Outcome | None:
     return None
 
@@ -136,7 +149,9 @@ class Mute:
     path: Path
     when: Callable[[Invocation], bool]
     #: What the framework says of the call as it makes its span.
-    attributes: Callable[[Invocation], Mapping[str, AttributeValue] | None]
+    attributes: Callable[[Invocation], Mapping[str, AttributeValue] | None] = _nothing
+    #: The framework's attributes that are content: where content may leave, ours say it.
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
         if live is None or not word.when(invocation):
             return None
         live.enrich(word.attributes(invocation))
-        return Muted(live)
+        return Muted(live, word.texts)
 
     def muted(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return instead(instance, args, kwargs) or wrapped(*args, **kwargs)

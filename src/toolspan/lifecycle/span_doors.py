@@ -65,6 +65,10 @@ class Lent(_Silent):
         """Those of the real one, where it shows them."""
         return getattr(self._real, "attributes", None) or {}
 
+    def add_link(self, *args: Any, **kwargs: Any) -> None:
+        """Hand it on."""
+        self._real.add_link(*args, **kwargs)
+
     def add_event(self, *args: Any, **kwargs: Any) -> None:
         """Hand it on where content may leave."""
         if self._loud:
@@ -94,8 +98,9 @@ class Lent(_Silent):
 class Echo(_Silent):
     """An inert span whose attributes go to the call that is already ours."""
 
-    def __init__(self, live: LiveCall) -> None:
+    def __init__(self, live: LiveCall, texts: tuple[str, ...]) -> None:
         self._live = live
+        self._silent = (semconv.ERROR_TYPE, *texts)
 
     def get_span_context(self) -> SpanContext:
         """Of no span at all."""
@@ -106,8 +111,8 @@ class Echo(_Silent):
         return True
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Give it to our span; what the error is called there, we say at the end."""
-        if key != semconv.ERROR_TYPE:
+        """Give it to our span, but what we say there ourselves: texts, and the error's name."""
+        if key not in self._silent:
             _enrich(self._live, {key: value})
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
@@ -122,8 +127,8 @@ def _enrich(live: LiveCall, attributes: dict[str, Any]) -> None:
 class Muted:
     """Stands for the framework's context manager and makes nothing current."""
 
-    def __init__(self, live: LiveCall) -> None:
-        self._echo = Echo(live)
+    def __init__(self, live: LiveCall, texts: tuple[str, ...]) -> None:
+        self._echo = Echo(live, texts)
 
     def __enter__(self) -> Span:
         return self._echo

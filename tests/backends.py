@@ -98,6 +98,7 @@ class Server:
         self.log = folder / f"{name}.log"
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(folder), **environ}
         self.process = None
+        self.since = 0.0  # it is ready
 
     def start(self, seconds=20):
         """Start it, and wait until it says that it is ready; returns the seconds that took."""
@@ -115,7 +116,8 @@ class Server:
         if self.process.poll() is not None or not self.ready():
             self.kill()
             raise AssertionError(f"not ready in {seconds} s:\n{self.written()[-4000:]}")
-        return time.monotonic() - begin
+        self.since = time.monotonic()
+        return self.since - begin
 
     def ready(self):
         with contextlib.suppress(OSError):
@@ -140,6 +142,8 @@ class Server:
         """SIGTERM, and its exit code."""
         if self.process is None:
             return None
+        # A Collector says that it is ready a moment before it listens to signals.
+        time.sleep(max(self.since + 0.3 - time.monotonic(), 0))
         self.process.terminate()
         try:
             return self.process.wait(20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
 
 from opentelemetry import context, trace
@@ -47,18 +48,25 @@ def floor():
         yield once
 
 
+FIRST = {
+    "gen_ai.operation.name": "execute_tool",
+    "gen_ai.tool.name": "add",
+    "gen_ai.tool.type": "function",
+    "gen_ai.tool.description": "Add two numbers.",
+    "toolspan.tool.fingerprint": "d64c65005688868d",
+    "toolspan.arguments.fingerprint": "55cc9f83e8705d9e",
+}
+IN_A_RUN = {
+    "gen_ai.agent.name": "librarian",
+    "gen_ai.conversation.id": "c1",
+    "toolspan.arguments.size": 15,
+}
+
+
 @contextmanager
-def bare():
-    """The same attributes as `two ints`, by hand."""
+def bare(first=FIRST, size=None):
+    """The same attributes as a traced call, by hand: what the SDK alone takes for them."""
     tracer = provider().get_tracer("floor")
-    first = {
-        "gen_ai.operation.name": "execute_tool",
-        "gen_ai.tool.name": "add",
-        "gen_ai.tool.type": "function",
-        "gen_ai.tool.description": "Add two numbers.",
-        "toolspan.tool.fingerprint": "d64c65005688868d",
-        "toolspan.arguments.fingerprint": "55cc9f83e8705d9e",
-    }
 
     def once():
         span = tracer.start_span("execute_tool add", attributes=first)
@@ -66,6 +74,8 @@ def bare():
         try:
             pass
         finally:
+            if size is not None:
+                span.set_attribute("toolspan.result.size", size)
             span.set_attribute("toolspan.outcome", "ok")
             span.end()
             context.detach(token)
@@ -189,7 +199,8 @@ def nothing_told():
 
 CASES = {
     "F": floor,
-    "bare OpenTelemetry": bare,
+    "bare OpenTelemetry, as two ints": bare,
+    "bare OpenTelemetry, as texts in a run": partial(bare, {**FIRST, **IN_A_RUN}, 11),
     "two ints": case(lambda: add(1, 2)),
     "texts in and out, in a run": case(lambda: shout("hello world", "fast"), run=True),
     "texts in and out": case(lambda: shout("hello world", "fast")),

@@ -93,7 +93,7 @@ def show(name: str, costs: dict[str, float], floor: float) -> bool:
         within, limit = INSTRUCTIONS[name]
         added = cost - costs[within]
         note, dear = f"adds {added:,.0f} <= {limit:,} instructions", added > limit
-    print(f"{name:32} {cost:12,.0f}  {cost / floor:6.3f} F  {note}{'  OVER' if dear else ''}")
+    print(f"{name:38} {cost:12,.0f}  {cost / floor:6.3f} F  {note}{'  OVER' if dear else ''}")
     return dear
 
 

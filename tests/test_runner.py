@@ -137,8 +137,9 @@ def test_the_oldest_that_adapters_claim_is_the_oldest_that_is_tested():
     oldest = {one.distribution: one.versions for one in reversed(ADAPTERS)}  # the first stays
     floors = {name: versions.partition(",")[0] for name, versions in oldest.items()}
     tested = {}
-    for name in sorted(ENVIRONMENTS, reverse=True):  # what `oldest` itself pins is last
-        tested |= pinned(name) if name.startswith("oldest") else {}
+    by_age = sorted(sorted(ENVIRONMENTS, reverse=True), key=lambda one: one.startswith("oldest"))
+    for name in by_age:  # what `oldest` itself pins is last
+        tested |= pinned(name)
     assert {name: Version(floor.removeprefix(">=")) for name, floor in floors.items()} == {
         name: tested[name] for name in floors
     }

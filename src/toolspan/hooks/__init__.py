@@ -15,9 +15,11 @@ from toolspan.hooks.placement import (
 )
 from toolspan.hooks.words import (
     Adapter,
+    Carrier,
     Enrich,
     Hook,
     Invocation,
+    KeepContext,
     Mute,
     Propagate,
     Refusal,
@@ -32,10 +34,12 @@ from toolspan.hooks.words import (
 __all__ = [
     "PLACEMENTS",
     "Adapter",
+    "Carrier",
     "Decision",
     "Enrich",
     "Hook",
     "Invocation",
+    "KeepContext",
     "Layer",
     "Mute",
     "Placement",

@@ -7,7 +7,7 @@ holds are pure: they read, hand over references, and call nothing of the host.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -126,6 +126,23 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True)
+class Carrier:
+    """No span: the function at `path` knows of the calls below it what their hook does not."""
+
+    path: Path
+    #: The calls to come: each gives its id, agent and conversation to the first one below that has
+    #: its name and arguments.
+    read: Callable[[Invocation], Iterable[ToolCall]]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepContext:
+    """What is submitted to an executor of the class at `path` runs in its submitter's context."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Enrich:
     """The context manager at `path` yields the framework's own span: the undecided call adopts it.
 
@@ -178,7 +195,7 @@ class Run:
     manager: bool = False
 
 
-WordOfAdapter = Hook | Refusal | Witness | Enrich | Mute | Propagate | Run
+WordOfAdapter = Hook | Refusal | Witness | Carrier | KeepContext | Enrich | Mute | Propagate | Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from toolspan.containment import contained, contained_hot
 from toolspan.hooks import (
+    Carrier,
     Decision,
     Enrich,
     Hook,
     Invocation,
+    KeepContext,
     Mute,
     Propagate,
     Refusal,
@@ -18,6 +22,7 @@ from toolspan.hooks import (
     Witness,
 )
 from toolspan.lifecycle.call import begin_call, current_call
+from toolspan.lifecycle.carrying import begin_carrying
 from toolspan.lifecycle.drivers import driver_for, managing
 from toolspan.lifecycle.propagation import inject
 from toolspan.lifecycle.run import begin_run
@@ -99,6 +104,36 @@ def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
     return _acting(witness.when, target, tell)
 
 
+def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
+    @contained
+    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+        current = wanted_context()
+        if current is None:
+            return None
+        known = word.read(Invocation(instance, args, kwargs, target.parameters))
+        return begin_carrying(known, current)
+
+    return driver_for(target.function)(opener)
+
+
+def _keep_context(_adapter: Adapter, _word: KeepContext, _target: Target) -> Wrapper:
+    def made(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        executor = wrapped(*args, **kwargs)
+        _submitting_with_context(executor)
+        return executor
+
+    return made
+
+
+@contained
+def _submitting_with_context(executor: Any) -> None:
+    executor.submit = functools.partial(_submit, executor.submit)
+
+
+def _submit(submit: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return submit(copy_context().run, function, *args, **kwargs)
+
+
 def _enrich(_adapter: Adapter, word: Enrich, target: Target) -> Wrapper:
     @contained
     def adopting(instance: Any, args: Any, kwargs: Any) -> Any:
@@ -157,6 +192,8 @@ _ACTIONS: Final[dict[type, Callable[[Adapter, Any, Target], Wrapper]]] = {
     Decision: _decision,
     Refusal: _refusal,
     Witness: _witness,
+    Carrier: _carrier,
+    KeepContext: _keep_context,
     Enrich: _enrich,
     Mute: _mute,
     Propagate: _propagate,

@@ -1,0 +1,81 @@
+"""What an outer function knows of the calls below it waits for them, in the context.
+
+It is a life without a span, whose scope tells each call once what it does not know itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+
+from toolspan.hooks import RunFacts
+from toolspan.lifecycle.call import current_call, life_around
+from toolspan.lifecycle.life import Life
+from toolspan.lifecycle.run import Scope
+from toolspan.lifecycle.same import same_arguments
+from toolspan.lifecycle.tracing import LIFE
+from toolspan.toolcall import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.context import Context
+
+    from toolspan.toolcall import ToolCall
+
+
+class Expected(Scope):
+    """The calls that are to come, beside what the run around them tells."""
+
+    __slots__ = ("_around", "_calls")
+
+    def __init__(self, calls: Iterable[ToolCall], outer: Scope | None) -> None:
+        super().__init__(RunFacts(""), outer)
+        self._around = current_call()
+        self._calls = dict(enumerate(calls))
+
+    def inform(self, call: ToolCall) -> None:
+        """Fill in what was known of this call, then what the run knows."""
+        known = self._take(call)
+        if known is not None:
+            call.id = known.id if call.id is None else call.id
+            call.agent = known.agent if call.agent is None else call.agent
+            call.conversation = call.conversation or known.conversation
+        super().inform(call)
+
+    def _take(self, call: ToolCall) -> ToolCall | None:
+        if current_call() is not self._around:  # a tool that calls another: nobody expected that
+            return None
+        for key, known in list(self._calls.items()):
+            named = type(known.name) is type(call.name) is str and known.name == call.name
+            # Calls run in parallel: whoever takes one first has it.
+            if named and same_arguments(known.arguments, call.arguments):
+                taken = self._calls.pop(key, None)
+                if taken is not None:
+                    return taken
+        return None
+
+
+class Carrying(Life):
+    """From the first to the last step of the function that knows."""
+
+    def outcome_of(self, value: Any) -> Outcome:  # noqa: ARG002  # the interface of a life
+        """Nobody is told how it ended."""
+        return Outcome()
+
+    def outcome_of_error(self, error: BaseException) -> Outcome:  # noqa: ARG002  # as above
+        """Nor with what error."""
+        return Outcome()
+
+    def finish(self, outcome: Outcome, duration: int) -> None:
+        """There is no span to end."""
+
+
+def begin_carrying(calls: Iterable[ToolCall], current: Context) -> Carrying:
+    """Let `calls` be known to what is called from here."""
+    around = life_around(current)
+    scope = Expected(calls, None if around is None else around.scope)
+    carrying = Carrying(None if around is None else around.innermost, scope)
+    carrying.enter(otel.Context({**current, LIFE: carrying}))
+    return carrying

@@ -228,16 +228,7 @@ def build(uv: str, folder: Path) -> Path:
 
 def prepare(script: str) -> None:
     """Let a script make what tests start; where it cannot, they are skipped, or fail with CI set."""
-    with subprocess.Popen(
-        [sys.executable, str(ROOT / script)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    ) as making:
-        for line in making.stdout or ():
-            print(f"{script} | {line}", end="", flush=True)
+    run_and_tell(script, [sys.executable, ROOT / script], os.environ)
 
 
 def set_up(environment: Environment, uv: str, toolspan: Sequence[str | Path]) -> None:
@@ -286,8 +277,13 @@ def run_pytest(
     environment: Environment, arguments: Sequence[str], environ: Mapping[str, str], report: Path
 ) -> Counts:
     """Run pytest in one environment; each line it writes appears under that name."""
-    command = [environment.python, "-m", "pytest", f"--junitxml={report}"]
+    command: list[str | Path] = [environment.python, "-m", "pytest", f"--junitxml={report}"]
     command += ["-o", f"cache_dir={environment.home / 'pytest'}", *arguments]
+    return count(report, run_and_tell(environment.name, command, environ))
+
+
+def run_and_tell(name: str, command: Sequence[str | Path], environ: Mapping[str, str]) -> int:
+    """Run a command; each line it writes appears under `name`. Returns its exit code."""
     with subprocess.Popen(
         list(map(str, command)),
         cwd=ROOT,
@@ -297,10 +293,10 @@ def run_pytest(
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-    ) as pytest:
-        for line in pytest.stdout or ():
-            print(f"{environment.name} | {line}", end="", flush=True)
-    return count(report, pytest.returncode)
+    ) as running:
+        for line in running.stdout or ():
+            print(f"{name} | {line}", end="", flush=True)
+    return running.returncode
 
 
 def count(report: Path, status: int) -> Counts:

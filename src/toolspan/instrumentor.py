@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +14,7 @@ from toolspan.containment import LOGGER, contained, forget_said
 from toolspan.hooks import PLACEMENTS, Placement
 from toolspan.lifecycle import TRACING, drain, undecided, wrapper_for
 from toolspan.neighbours import Watch
-from toolspan.settings import Settings, read_settings
+from toolspan.settings import Settings, read_settings, sdk_is_disabled
 from toolspan.statistics import ToolStatistics
 from toolspan.statistics.metrics import DurationHistogram, observe
 from toolspan.toolcall import clean, type_name
@@ -206,7 +205,7 @@ def start_contained(
     settings: Settings | None = None,
 ) -> None:
     """Start; whatever fails in us ends here."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if sdk_is_disabled():
         LOGGER.info("OTEL_SDK_DISABLED is true: toolspan stays off")
         return
     # What configure() was told stays true for an instrument() after it.

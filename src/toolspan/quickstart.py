@@ -6,7 +6,6 @@ The room `export` is loaded in functions: a program with a pipeline of its own n
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from opentelemetry.trace import ProxyTracerProvider
 from toolspan import instrumentor
 from toolspan.containment import LOGGER, contained
 from toolspan.lifecycle import drain
-from toolspan.settings import Settings, read_settings
+from toolspan.settings import Settings, read_settings, sdk_is_disabled
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
@@ -100,7 +99,7 @@ def configure(
     >>> start.traces
     True
     """
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if sdk_is_disabled():
         return None
     arguments = {
         "service_name": service_name,

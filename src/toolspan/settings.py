@@ -63,6 +63,11 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+def sdk_is_disabled(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `OTEL_SDK_DISABLED` switches OpenTelemetry off in this process, and us with it."""
+    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
 def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
     """Where toolspan keeps what must outlive the process: `TOOLSPAN_STATE_DIR`, else the user's."""
     if named := environ.get("TOOLSPAN_STATE_DIR"):

@@ -60,14 +60,10 @@ def open_span(  # noqa: PLR0917  # by name it costs more
     where it is recorded nevertheless, it says the rest a moment later.
     """
     known = known_of(call)
-    if type(above) is not NonRecordingSpan or above.get_span_context().trace_flags.sampled:
-        attributes = start_attributes(call, known, settings)
-        return tracer.start_span(
-            known.span_name, context, known.kind, attributes, links, call.started
-        )
-    attributes = known.attributes
+    dropped = type(above) is NonRecordingSpan and not above.get_span_context().trace_flags.sampled
+    attributes = known.attributes if dropped else start_attributes(call, known, settings)
     span = tracer.start_span(known.span_name, context, known.kind, attributes, links, call.started)
-    if span.is_recording():
+    if dropped and span.is_recording():
         span.set_attributes(start_attributes(call, known, settings))
     return span
 

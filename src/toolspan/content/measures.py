@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _MANY: Final = 1_000  # items whose size is counted; values that one fingerprint covers
 _LEVELS: Final = 20  # of nesting that one fingerprint covers
 _HEAD: Final = 256  # characters of a long text that enter a fingerprint
-_INT_BITS: Final = 4_096
+INT_BITS: Final = 4_096  # of a number that is taken as it is
 _FEW: Final = 16  # entries of a dict that is measured in one pass
 
 
@@ -76,7 +76,7 @@ def measure(arguments: object, key: bytes) -> tuple[str | None, int | None]:
             shape = _shaped(key, names)
         if shape is not None:
             message = dumps(shape.values(arguments), 2)
-            if len(message) < _INT_BITS // 8:  # no int is too large
+            if len(message) < INT_BITS // 8:  # no int is too large
                 state = shape.state()
                 state.update(message)
                 return state.hexdigest(), size
@@ -151,7 +151,7 @@ def _canonical(value: Any, left: list[int], levels: int) -> Any:
         return value if len(value) <= _HEAD else (..., len(value), value[:_HEAD])
     if kind is bool or kind is float or value is None:
         return value
-    if kind is int and value.bit_length() <= _INT_BITS:
+    if kind is int and value.bit_length() <= INT_BITS:
         return value
     if kind is list or kind is tuple:
         left[0] -= len(value) + 1
@@ -174,7 +174,7 @@ def _canonical_dict(value: dict[Any, Any], left: list[int], levels: int) -> dict
         item = value[name]
         kind = type(item)
         # What most items are is told here: a call for each would cost a fifth more.
-        if (kind is str and len(item) <= _HEAD) or (kind is int and item.bit_length() <= _INT_BITS):
+        if (kind is str and len(item) <= _HEAD) or (kind is int and item.bit_length() <= INT_BITS):
             copy[name] = item
         else:
             copy[name] = _canonical(item, left, levels - 1)

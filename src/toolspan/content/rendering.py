@@ -12,11 +12,11 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
 from toolspan.containment import contained
+from toolspan.content.measures import INT_BITS
 from toolspan.content.redaction import FAILED, REDACTED, Custom, Labels, Redactor
 from toolspan.content.text import SHORT, Rendered, bytes_of, escaped, fitting, legible
 from toolspan.toolcall import type_name
 
-_INT_BITS: Final = 4_096
 _DEPTH: Final = 50  # levels of nesting that are rendered
 _CONTAINERS: Final = 1_000_000  # rendered where there is no limit: shared ones multiply
 _PARTS: Final = 1_000  # pieces of a value, until they are joined
@@ -102,9 +102,9 @@ class _Writer:
 
     def _foreign(self, before: str, value: Any, kind: type) -> bool:
         if issubclass(kind, Enum):
-            name = stored(value, "_name_")  # a combination of flags has none
+            name = _stored(value, "_name_")  # a combination of flags has none
             return self._string(before, f"{type_name(kind)}.{name if type(name) is str else '…'}")
-        if (pairs := pairs_of(value, kind)) is not None:
+        if (pairs := _pairs_of(value, kind)) is not None:
             return self._block(before, value, *pairs, "{}")
         for listing in _LISTS:
             if issubclass(kind, listing):
@@ -228,7 +228,7 @@ def _scalar(value: Any, kind: type) -> str | None:
         return encode_basestring(value) if _is_ordinary(value) else None
     if kind is int:
         bits = value.bit_length()
-        return repr(value) if bits <= _INT_BITS else f'"<int of {bits} bits>"'
+        return repr(value) if bits <= INT_BITS else f'"<int of {bits} bits>"'
     if kind is bool:
         return "true" if value else "false"
     if kind is float:
@@ -274,7 +274,7 @@ _FIELDS: Final = ("__pydantic_fields__", "__dataclass_fields__")
 _MISSING: Final = object()
 
 
-def pairs_of(value: Any, kind: type) -> tuple[Entries, int] | None:
+def _pairs_of(value: Any, kind: type) -> tuple[Entries, int] | None:
     """The entries of a dict, named tuple, dataclass or pydantic model, but for hidden fields."""
     if issubclass(kind, dict):
         return dict.items(value), dict.__len__(value)
@@ -288,15 +288,15 @@ def pairs_of(value: Any, kind: type) -> tuple[Entries, int] | None:
                 pairs = [
                     (name, item)
                     for name, field in table.items()
-                    if (item := stored(value, name)) is not _MISSING
-                    and stored(field, "repr") is not False
-                    and stored(field, "exclude") is not True
+                    if (item := _stored(value, name)) is not _MISSING
+                    and _stored(field, "repr") is not False
+                    and _stored(field, "exclude") is not True
                 ]
                 return pairs, len(pairs)
     return None
 
 
-def stored(value: object, name: str) -> object:
+def _stored(value: object, name: str) -> object:
     """What is physically stored in `value` under `name`: no property, no `__getattr__`."""
     for base in _BASES(type(value)):
         namespace = _NAMESPACE(base)

@@ -14,7 +14,7 @@ from opentelemetry.trace import INVALID_SPAN, ProxyTracerProvider, set_span_in_c
 
 from toolspan import semconv
 from toolspan.containment import contained, say_once
-from toolspan.settings import Settings
+from toolspan.settings import Settings, sdk_is_disabled
 from toolspan.versions import version_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Tracing:
         """The tracer, as soon as there is a provider; None and one line of advice before."""
         provider = self.provider or trace.get_tracer_provider()
         if isinstance(provider, ProxyTracerProvider):
-            if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
+            if not sdk_is_disabled():
                 say_once("no provider", NO_PROVIDER)
             return None
         self.provider = provider

@@ -15,8 +15,12 @@ from toolspan.hooks.placement import (
 )
 from toolspan.hooks.words import (
     Adapter,
+    Began,
+    Body,
     Carrier,
+    Ended,
     Enrich,
+    Events,
     Hook,
     Invocation,
     KeepContext,
@@ -34,9 +38,13 @@ from toolspan.hooks.words import (
 __all__ = [
     "PLACEMENTS",
     "Adapter",
+    "Began",
+    "Body",
     "Carrier",
     "Decision",
+    "Ended",
     "Enrich",
+    "Events",
     "Hook",
     "Invocation",
     "KeepContext",

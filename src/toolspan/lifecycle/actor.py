@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from toolspan.containment import contained, contained_hot
 from toolspan.hooks import (
+    Body,
     Carrier,
     Decision,
     Enrich,
+    Events,
     Hook,
     Invocation,
     KeepContext,
@@ -24,6 +26,7 @@ from toolspan.hooks import (
 from toolspan.lifecycle.call import begin_call, current_call
 from toolspan.lifecycle.carrying import begin_carrying
 from toolspan.lifecycle.drivers import driver_for, managing
+from toolspan.lifecycle.events import Watching, begin_body, begin_keyed
 from toolspan.lifecycle.propagation import inject
 from toolspan.lifecycle.run import begin_run
 from toolspan.lifecycle.span_doors import Adopting, Muted
@@ -44,13 +47,15 @@ def wrapper_for(adapter: Adapter, word: Any, target: Target) -> Wrapper:
 
 
 def _hook(_adapter: Adapter, hook: Hook, target: Target) -> Wrapper:
+    begin = begin_keyed if hook.keyed else begin_call
+
     @contained_hot
     def opener(instance: Any, args: Any, kwargs: Any) -> Any:
         current = wanted_context()
         if current is None:
             return None
         call = hook.read(Invocation(instance, args, kwargs, target.parameters))
-        return None if call is None else begin_call(call, hook, current)
+        return None if call is None else begin(call, hook, current)
 
     return driver_for(target.function)(opener)
 
@@ -112,6 +117,25 @@ def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
             return None
         known = word.read(Invocation(instance, args, kwargs, target.parameters))
         return begin_carrying(known, current)
+
+    return driver_for(target.function)(opener)
+
+
+def _events(_adapter: Adapter, word: Events, target: Target) -> Wrapper:
+    @contained
+    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+        return Watching(word, Invocation(instance, args, kwargs, target.parameters))
+
+    return driver_for(target.function)(opener)
+
+
+def _body(_adapter: Adapter, word: Body, target: Target) -> Wrapper:
+    @contained
+    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+        if wanted_context() is None:
+            return None
+        key = word.key(Invocation(instance, args, kwargs, target.parameters))
+        return None if key is None else begin_body(key)
 
     return driver_for(target.function)(opener)
 
@@ -193,6 +217,8 @@ _ACTIONS: Final[dict[type, Callable[[Adapter, Any, Target], Wrapper]]] = {
     Refusal: _refusal,
     Witness: _witness,
     Carrier: _carrier,
+    Events: _events,
+    Body: _body,
     KeepContext: _keep_context,
     Enrich: _enrich,
     Mute: _mute,

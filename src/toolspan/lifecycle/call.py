@@ -204,10 +204,21 @@ class LiveCall(Life):
         given = mine is not None and theirs is not None
         if given and not known and not same_arguments(mine, theirs):
             return False
+        self.merge(call, hook)
+        return True
+
+    def serves(self, call: ToolCall, hook: Hook) -> bool:
+        """Whether `call`, seen by a server that runs this call's body, is this very call."""
+        if self.done or call.kind != "server" or id(hook) in self.merged:
+            return False
+        self.merge(call, hook)
+        return True
+
+    def merge(self, call: ToolCall, hook: Hook) -> None:
+        """Take what another layer of this very call knows."""
         TRACING.counts["merged"] += 1
         self.merged |= {id(hook)}
         self.enrich(call.attributes)
-        return True
 
     def _prefixes(self, call: ToolCall, end: str | None) -> bool:
         """Whether this call's name is that of `call` behind a prefix; without arguments: never."""
@@ -224,7 +235,7 @@ class LiveCall(Life):
 
     def hear(self, outcome: Outcome) -> None:
         """An inner layer saw how this call ends; the first that saw an error is right."""
-        if self.told is None or self.told.error is None:
+        if self.told is None or (self.told.error is None and not _is_unanswered(outcome)):
             self.told = outcome
 
     def tell(self, outcome: Outcome) -> None:
@@ -303,7 +314,10 @@ class Merged:
     def mark(self) -> None:
         """Nothing was entered."""
 
-    pause = resume = mark
+    def pause(self, _item: Any = None) -> None:
+        """Nor here."""
+
+    resume = mark
     done = True
 
 
@@ -322,8 +336,10 @@ def begin_call(
     outer = scope = None
     if around is not None:
         outer, scope = around.innermost, around.scope
-        if outer is not None and hook is not None and hook.inside and outer.takes(call, hook):
-            return Merged(outer, hook)
+        if outer is not None and hook is not None:  # most hooks are neither
+            same = hook.inside and outer.takes(call, hook)
+            if same or (around.serving and outer.serves(call, hook)):
+                return Merged(outer, hook)
     if call.functions:
         _ask_decorators(call)
     if scope is not None:
@@ -348,8 +364,7 @@ def _merge(outcome: Outcome, told: Outcome) -> None:
         outcome.result = told.result
     if told.attributes:
         outcome.attributes = {**told.attributes, **(outcome.attributes or {})}
-    unanswered = outcome.error == "cancelled" and outcome.exception is None
-    if unanswered:
+    if _is_unanswered(outcome):
         outcome.error = None
     if told.error is None or outcome.error in ("interrupted", "cancelled"):
         return
@@ -359,6 +374,11 @@ def _merge(outcome: Outcome, told: Outcome) -> None:
             outcome.exception = told.exception
         outcome.type = outcome.type or told.type
         outcome.message = outcome.message or told.message
+
+
+def _is_unanswered(outcome: Outcome) -> bool:
+    """Whether all that is known is that nobody answered: what was told is more."""
+    return outcome.error == "cancelled" and outcome.exception is None
 
 
 def current_call() -> LiveCall | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import inspect
 import itertools
 import json
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import threading
 import types
-from contextlib import suppress
+import warnings
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -226,7 +227,7 @@ def gave(content, id_="told-1", **more):
     return {"type": "user", "message": {"content": [block]}}
 
 
-def through_messages(value, name="look"):
+def through_messages(value, name="see"):
     """What a program sees of a tool that runs elsewhere."""
 
     async def asking():
@@ -237,32 +238,40 @@ def through_messages(value, name="look"):
     return finished(asking())
 
 
-def in_process(handler, id_, **given):
-    """Ask a tool of this process, as the command line does it."""
-    server = create_sdk_mcp_server("tools", tools=[tool("one", "One.", {})(handler)])
+def in_process(tools, method, asked_for):
+    """Ask a server of this process, as the command line does it."""
+    server = create_sdk_mcp_server("tools", tools=tools)
     client = {"name": "nobody", "version": "1"}
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
-    asks = {"name": "one", "arguments": given, "_meta": {"claudecode/toolUseId": id_}}
 
     async def asking():
-        asked_by = Query(Told(), True, sdk_mcp_servers={"tools": server["instance"]})
+        ours = Query(Told(), is_streaming_mode=True, sdk_mcp_servers={"tools": server["instance"]})
+        bridge = ours._sdk_mcp_bridges["tools"]
         try:
-            for id_, (method, params) in enumerate(
-                (("initialize", hello), ("notifications/initialized", {}), ("tools/call", asks))
-            ):
-                message = {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
-                if method.startswith("notifications/"):
-                    del message["id"]
-                answer = await asked_by._handle_sdk_mcp_request("tools", message)
-            return answer
+            await bridge.handle(message("initialize", hello, 0))
+            await bridge.handle(message("notifications/initialized", {}))
+            return await ours._handle_sdk_mcp_request("tools", message(method, asked_for, 1))
         finally:
-            await asked_by.close()
-            asked_by.close_receive_stream()
+            await ours.close()
+            ours.close_receive_stream()
 
-    return finished(asking())
+    return finished(asking())["result"]
 
 
-def keeping(value, id_=None):
+def message(method, params, id_=None):
+    """A request, or what wants no answer."""
+    numbered = {} if id_ is None else {"id": id_}
+    return {"jsonrpc": "2.0", "method": method, "params": params, **numbered}
+
+
+def called(handler, given, id_="toolu-1"):
+    """What the tool of this handler answers."""
+    one = tool("one", "One.", {})(handler)
+    asks = {"name": "one", "arguments": given, "_meta": {"claudecode/toolUseId": id_}}
+    return in_process([one], "tools/call", asks)["content"][0]["text"]
+
+
+def keeping(value, id_="toolu-1"):
     """A tool gets the value, and the program has it back."""
     kept = []
 
@@ -270,18 +279,23 @@ def keeping(value, id_=None):
         kept.append(arguments["value"])
         return answer("kept")
 
-    in_process(keep, id_, value=value)
+    called(keep, {"value": value}, id_)
     return kept[0]
 
 
 #: Ways in which a value goes through a tool and comes back.
 DOORS = {
-    "argument": lambda value: keeping(value, "toolu-1"),
+    "argument": keeping,
     "injected": lambda value: through_messages(value)[0],
-    "async": keeping,
+    "async": lambda value: keeping(value, "toolu-4"),
 }
 #: What a host may copy and pickle.
-OBJECTS = {"tool": TOOLS[0], "class": ClaudeSDKClient, "run": query, "options": AgentDefinition("", "")}
+OBJECTS = {
+    "tool": TOOLS[0],
+    "class": ClaudeSDKClient,
+    "run": query,
+    "options": AgentDefinition("", ""),
+}
 
 
 def call(value):
@@ -290,7 +304,7 @@ def call(value):
     async def echo(arguments):
         return answer(arguments["value"])
 
-    return in_process(echo, "toolu-2", value=value)["result"]["content"][0]["text"]
+    return called(echo, {"value": value}, "toolu-2")
 
 
 def raising(error):
@@ -299,7 +313,13 @@ def raising(error):
     async def fail(_arguments):
         raise error
 
-    in_process(fail, "toolu-3")
+    try:
+        called(fail, {}, "toolu-3")
+    except BaseException as broken:  # noqa: BLE001  # it may be any, and holds the streams
+        broken.__traceback__ = error.__traceback__ = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     raise error
 
 
@@ -311,12 +331,7 @@ def named(name):
 def schemas():
     """What a model is told of tools that are made just now, byte for byte."""
 
-    async def listing():
-        asked_by = Query(Told(), True, sdk_mcp_servers={"tools": SERVER["instance"]})
-        del asked_by
-        return [(one.name, one.description, str(one.input_schema)) for one in map(made, FUNCTIONS)]
-
-    return json.dumps(finished(listing()))
+    return json.dumps(in_process([*map(made, FUNCTIONS)], "tools/list", {}))
 
 
 # -- the situations of every framework -----------------------------------------------------------

@@ -1,6 +1,6 @@
 """An MCP server for a command line to start: it writes a line for each call that it runs.
 
-    python tests/programs/claude_agent_sdk_server.py FILE
+python tests/programs/claude_agent_sdk_server.py FILE
 """
 
 import json

@@ -131,7 +131,7 @@ def answered(response: Any) -> Outcome:
     error = response.get("error")
     if error is not None:
         word = _CODES.get(error["code"], "error")
-        return Outcome(error=word, message=error["message"], type=str(error["code"]))
+        return Outcome(error=word, message=error["message"])
     result = response["result"]
     text = _text(result.get("content"))
     return Outcome(text, error="tool_error") if result.get("isError") else Outcome(text)
@@ -148,20 +148,16 @@ def swallowed(invocation: Invocation, _seen: Any) -> Outcome:
     return Outcome(error="error", exception=error)
 
 
-def key_1(invocation: Invocation) -> str | None:
-    """Whose body a server of MCP 1 is about to run."""
-    request = getattr(getattr(invocation.get("message"), "request", None), "root", None)
+def key(invocation: Invocation) -> str | None:
+    """Whose body a server is about to run: one of MCP 2, or of MCP 1."""
+    request = invocation.get("req") or getattr(invocation.get("message"), "request", None)
+    request = getattr(request, "root", request)
     if getattr(request, "method", None) != CALL:
         return None
-    known = getattr(request.params.meta, "__pydantic_extra__", None) or {}
-    return known.get(ID)
-
-
-def key_2(invocation: Invocation) -> str | None:
-    """Whose body a server of MCP 2 is about to run."""
-    request = invocation.get("req")
-    given = request.params if request.method == CALL else None
-    return (given.get("_meta") or {}).get(ID) if type(given) is dict else None
+    given: Any = request.params
+    if type(given) is dict:
+        return (given.get("_meta") or {}).get(ID)
+    return (getattr(given.meta, "__pydantic_extra__", None) or {}).get(ID)
 
 
 def read_run(invocation: Invocation) -> RunFacts:
@@ -182,8 +178,13 @@ ADAPTER = Adapter(
     versions=">=0.2.187,<0.3",
     words=(
         Hook(f"{QUERY}._handle_sdk_mcp_request", read, answered, keyed=True),
-        Body("mcp.server.lowlevel.server:Server._handle_message", key_1),
-        Body("mcp.shared.jsonrpc_dispatcher:JSONRPCDispatcher._handle_request", key_2),
+        Body(
+            (
+                "mcp.shared.jsonrpc_dispatcher:JSONRPCDispatcher._handle_request",
+                "mcp.server.lowlevel.server:Server._handle_message",
+            ),
+            key,
+        ),
         Mute("mcp.server._otel:otel_span", says("mcp.method.name", CALL)),
         Witness(f"{SDK}:_tool_error_result", swallowed, "before"),
         Events(f"{QUERY}.receive_messages", told),

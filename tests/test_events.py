@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import sys
 import threading
 import time
@@ -403,25 +402,3 @@ def test_what_events_hold_leaves_only_where_content_may(trace_with, place, captu
     exported = encode_spans(traced.spans).SerializeToString()
     assert (CANARY.encode() in exported) is capture
     assert [word for _, word in words(traced)] == ["tool_error", "denied"]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_ends_no_call_of_its_parent(host):
-    async def forking():
-        messages = Session(began("1"), ended("1")).messages()
-        await anext(messages)
-        child = os.fork()
-        if child == 0:
-            before = len(host.tools)
-            hear_in_child = Session(began("1"), ended("1"))
-            del hear_in_child
-            gc.collect()
-            os._exit(len(host.tools) - before)
-        _, status = os.waitpid(child, 0)  # noqa: ASYNC222  # nothing else runs here
-        async for _ in messages:
-            pass
-        return os.waitstatus_to_exitcode(status)
-
-    assert asyncio.run(forking()) == 0
-    assert words(host) == [("look", "ok")]

@@ -52,7 +52,8 @@ class Watching(Life):
         super().__init__()
         self._word = word
         self._invocation = invocation
-        self._open: dict[str, LiveCall] = {}
+        #: What it told of, until its end; None: a hook runs it, or will.
+        self._open: dict[str, LiveCall | None] = {}
 
     @contained
     def pause(self, item: Any = None) -> None:
@@ -77,15 +78,15 @@ class Watching(Life):
         around = None if event.within is None else call_of(event.within)
         if around is not None and around.context is not None:
             current = around.context
-        if event.hooked:
-            _CALLS.put(event.key, Announced(event.call, current))
-            return
         self._abandon_old()
-        live = begin_call(event.call, None, current)
+        live = None if event.hooked else begin_call(event.call, None, current)
         if isinstance(live, LiveCall):
             live.pause()
             self._open[event.key] = live
             _CALLS.put(event.key, weakref.ref(live))
+        elif event.hooked:
+            self._open[event.key] = None
+            _CALLS.put(event.key, Announced(event.call, current))
 
     def _told(self, event: Ended) -> None:
         known = _CALLS.pop(event.key)
@@ -102,8 +103,9 @@ class Watching(Life):
 
     def _abandon_old(self) -> None:
         past = time_ns() - _LONGEST
-        for key, live in list(self._open.items()):
-            if len(self._open) < _MOST and live.call.started > past:
+        while self._open:
+            key, live = next(iter(self._open.items()))
+            if len(self._open) < _MOST and (live is None or live.call.started > past):
                 return
             self._lose(key, "abandoned")
 

@@ -56,10 +56,10 @@ class Model(BaseHTTPRequestHandler):
         asked_for = json.loads(self.rfile.read(int(self.headers["content-length"])))
         script = script_of(asked_for["messages"]) if asked_for.get("tools") else []
         turn = sum(message["role"] == "assistant" for message in asked_for["messages"])
-        blocks = [as_block(call) for call in script[turn]] if turn < len(script) else [DONE]
+        blocks = [as_block(call) for call in script[turn]] if turn < len(script) else []
         data = b"".join(
             f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
-            for event in streamed_by_the_model(asked_for["model"], blocks)
+            for event in streamed_by_the_model(asked_for["model"], blocks or [DONE])
         )
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")

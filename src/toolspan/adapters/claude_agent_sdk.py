@@ -92,6 +92,8 @@ QUERY, CLIENT = f"{SDK}._internal.query:Query", f"{SDK}.client:ClaudeSDKClient"
 ADAPTER = Adapter(
     name="claude-agent-sdk",
     title="Claude Agent SDK",
+    traces="every tool of this process, of the command line and of MCP servers that it runs; "
+    "refused calls; the run",
     distribution="claude-agent-sdk",
     versions=">=0.2.187,<0.3",
     words=(

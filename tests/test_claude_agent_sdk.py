@@ -27,7 +27,9 @@ from claude_agent_sdk import (  # noqa: E402  # only where it is
 from ground_truth import asked, finished  # noqa: E402
 
 ALLOWED = ["Bash", "Read", "Write", "Edit", *claude.ALLOWED]
-OUR_OWN = pytest.mark.parametrize("capture", [True, False], ids=["content on", "content off"])
+with_any_content = pytest.mark.parametrize(
+    "capture", [True, False], ids=["content on", "content off"]
+)
 
 
 @pytest.fixture
@@ -228,7 +230,7 @@ def test_each_prompt_of_one_client_is_a_run_of_its_own_in_one_conversation(trace
     assert len({run.trace_id for run in runs}) == 2
 
 
-@OUR_OWN
+@with_any_content
 def test_commands_and_what_they_say_leave_only_where_content_may(trace_with, folder, capture):
     traced = trace_with(settings=Settings(capture=capture))
     secret = "canary-4f0e"

@@ -60,13 +60,20 @@ def outcome(frame: Any, block: Any) -> Outcome:
         return Outcome(result)
     beside = frame.get("tool_result_meta") or ()
     known = [one for one in beside if one["id"] == block["tool_use_id"]]
-    if "reject" in [(one.get("permission_decision") or {}).get("decision") for one in known]:
+    if any(refused(one) for one in known):
         return Outcome(error="denied", message=result)
     if any("non_execution_kind" in one for one in known):
         return Outcome(error="cancelled")
     said = result if type(result) is str else ""
     word = next(word for beginning, word in _SAID if re.match(beginning, said))
     return Outcome(result, error=word, message=said or None)
+
+
+def refused(beside: Any) -> bool:
+    """Whether somebody, or a rule, said no; whoever interrupts a run decides nothing of its calls."""
+    decided = beside.get("permission_decision") or {}
+    by_rule = beside.get("non_execution_kind") == "permission-rule"
+    return by_rule or decided.get("decision") == "reject"
 
 
 def text(content: Any) -> Any:

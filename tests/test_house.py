@@ -35,7 +35,8 @@ MAY_IMPORT = {
     "settings": {"containment", "semconv"},
     "content": {"toolcall", "containment", "settings"},
     "hooks": {"toolcall", "containment"},
-    "spans": {"toolcall", "content", "semconv", "containment", "settings"},
+    "detail": {"toolcall", "content", "semconv"},
+    "spans": {"toolcall", "content", "detail", "semconv", "containment", "settings"},
     "neighbours": {"toolcall", "semconv", "containment"},
     "lifecycle": {"toolcall", "content", "hooks", "spans", "neighbours", "semconv", "containment"}
     | {"settings", "versions"},
@@ -49,7 +50,7 @@ MAY_IMPORT = {
     "resilience": {"__init__"},  # the public API, like any user; nothing imports it
 }
 CORE = {"toolcall", "containment", "semconv", "settings", "content", "hooks", "spans"}
-CORE |= {"neighbours", "lifecycle", "versions"}
+CORE |= {"detail", "neighbours", "lifecycle", "versions"}
 DOORS = {"api", "dispatching", "listening", "status"}
 ABOVE = (
     CORE | DOORS | {"adapters", "registry", "statistics", "export", "store", "insights", "serve"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode
 
-from toolspan import semconv
+from toolspan import detail, semconv
 from toolspan.containment import contained
 from toolspan.content import Redactor, bytes_of, measure, render
 from toolspan.toolcall import clean, type_name
@@ -44,6 +44,8 @@ class Known(NamedTuple):
     attributes: dict[str, AttributeValue]
     #: Kind, type, description and parameters of the call that this was made from.
     definition: tuple[object, object, object, object]
+    #: The well-known tools that its name is like.
+    families: tuple[str, ...] = ()
 
 
 def open_span(  # noqa: PLR0917  # by name it costs more
@@ -96,7 +98,7 @@ def _alike(one: object, other: object) -> bool:
 def _remembered(call: ToolCall) -> Known:
     name = clean(call.name)
     definition = call.kind, call.type, call.description, call.parameters
-    known = Known(*_described(name, call), definition)
+    known = Known(*_described(name, call), definition, detail.families_of(name))
     if name is call.name:
         if len(_KNOWN) >= _TOOLS:
             _KNOWN.clear()
@@ -121,7 +123,9 @@ def _described(name: str, call: ToolCall) -> tuple[str, SpanKind, dict[str, Attr
     return f"{semconv.EXECUTE_TOOL} {name}", SpanKind.INTERNAL, attributes
 
 
-def start_attributes(call: ToolCall, known: Known, settings: Settings) -> dict[str, AttributeValue]:
+def start_attributes(  # noqa: C901  # of what every call passes, a function more is a hundredth
+    call: ToolCall, known: Known, settings: Settings
+) -> dict[str, AttributeValue]:
     """Everything known before the tool runs, so that samplers see it."""
     attributes = known.attributes.copy()
     if call.id is not None:
@@ -143,7 +147,12 @@ def start_attributes(call: ToolCall, known: Known, settings: Settings) -> dict[s
             attributes[semconv.ARGUMENTS_FINGERPRINT] = mark
         if size is not None:
             attributes[semconv.ARGUMENTS_SIZE] = size
+        if known.families:
+            attributes.update(_recognise(call, known.families) or {})
     return attributes
+
+
+_recognise: Final = contained(detail.recognise)
 
 
 def adopt_span(span: Span, call: ToolCall, settings: Settings) -> int:
@@ -173,7 +182,12 @@ def write_arguments(span: Span, call: ToolCall, settings: Settings) -> int:
     span.set_attribute(semconv.CALL_ARGUMENTS, text.text)
     if text.truncated:
         span.set_attribute(semconv.ARGUMENTS_TRUNCATED, value=True)
-    return bytes_of(text.text)
+    used = bytes_of(text.text)
+    if call.family is not None:
+        for key, shown in detail.shown(call, rules.redactor, rules.limit).items():
+            span.set_attribute(key, shown)
+            used += bytes_of(shown)
+    return used
 
 
 def write_end(
@@ -186,10 +200,13 @@ def write_end(
     attributes: dict[str, Any] = {}
     if outcome.attributes or outcome.complete is False or outcome.attempts or outcome.cached:
         _write_details(attributes, outcome)
+    result = outcome.result
+    if call.family is not None or (type(result) is dict and detail.hints(result)):
+        _write_answer(attributes, call, outcome, settings)
     if outcome.type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.type
     if (settings.capture or call.capture) and captures(call, settings):
-        _write_result(attributes, call, outcome.result, settings, used)
+        _write_result(attributes, call, result, settings, used)
     if attributes:
         if outcome.size is not None:
             attributes[semconv.RESULT_SIZE] = outcome.size
@@ -212,6 +229,20 @@ def _write_details(attributes: dict[str, Any], outcome: Outcome) -> None:
         attributes[semconv.ATTEMPTS] = outcome.attempts
     if outcome.cached:
         attributes[semconv.CACHED] = True
+
+
+@contained
+def _write_answer(
+    attributes: dict[str, Any], call: ToolCall, outcome: Outcome, settings: Settings
+) -> None:
+    """What a tool of a well-known family answered; of any other tool, whether it is of one."""
+    if call.family is None:
+        attributes.update(detail.prove(call, outcome.result))
+        if call.family is not None and captures(call, settings):
+            rules = _rules(settings)
+            attributes.update(detail.shown(call, rules.redactor, rules.limit))
+    if call.family is not None:
+        attributes.update(detail.answered(call, outcome))
 
 
 @contained

@@ -186,6 +186,9 @@ SHAPES = {
     "LangChain shell middleware, failing": shell(
         "shell", {"command": "ls"}, "none\n\nExit code: 2", {EXIT: 2}, outcome="tool_error"
     ),
+    "a shell that prints such words": shell(
+        "bash", {"command": "ls"}, "Exit code: 3\n", lines("Exit code: 3\n", 1)
+    ),
     "LangChain tool of one's own": shell(
         "run_shell_command",
         {"command": "ls"},

@@ -37,12 +37,13 @@ MAY_IMPORT = {
     "hooks": {"toolcall", "containment"},
     "detail": {"toolcall", "content", "semconv"},
     "spans": {"toolcall", "content", "detail", "semconv", "containment", "settings"},
-    "neighbours": {"toolcall", "semconv", "containment"},
+    "foreign": {"toolcall", "content", "semconv", "containment", "settings"},
+    "neighbours": {"foreign", "toolcall", "semconv", "containment"},
     "lifecycle": {"toolcall", "content", "hooks", "spans", "neighbours", "semconv", "containment"}
     | {"settings", "versions"},
     "adapters": {"toolcall", "hooks"},
     "registry": {"adapters", "hooks", "toolcall", "containment", "versions"},
-    "statistics": {"toolcall", "semconv", "containment", "settings"},
+    "statistics": {"toolcall", "foreign", "semconv", "containment", "settings"},
     "export": {"semconv", "containment", "settings"},
     "store": {"semconv", "settings"},
     "insights": {"store"},
@@ -50,7 +51,7 @@ MAY_IMPORT = {
     "resilience": {"__init__"},  # the public API, like any user; nothing imports it
 }
 CORE = {"toolcall", "containment", "semconv", "settings", "content", "hooks", "spans"}
-CORE |= {"detail", "neighbours", "lifecycle", "versions"}
+CORE |= {"detail", "foreign", "neighbours", "lifecycle", "versions"}
 DOORS = {"api", "dispatching", "listening", "status"}
 ABOVE = (
     CORE | DOORS | {"adapters", "registry", "statistics", "export", "store", "insights", "serve"}

@@ -7,14 +7,13 @@ Source: OpenTelemetry GenAI conventions (execute_tool, invoke_agent) and MCP con
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode
 
 from toolspan import detail, semconv
 from toolspan.containment import contained
-from toolspan.content import Redactor, bytes_of, measure, render
+from toolspan.content import bytes_of, measure, render, rules_of
 from toolspan.toolcall import clean, type_name
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ def write_arguments(span: Span, call: ToolCall, settings: Settings) -> int:
     """
     if not captures(call, settings) or call.arguments is None or not span.is_recording():
         return 0
-    rules = _rules(settings)
+    rules = rules_of(settings)
     text = render(call.arguments, rules.limit, rules.redactor, call.name)
     span.set_attribute(semconv.CALL_ARGUMENTS, text.text)
     if text.truncated:
@@ -239,7 +238,7 @@ def _write_answer(
     if call.family is None:
         attributes.update(detail.prove(call, outcome.result))
         if call.family is not None and captures(call, settings):
-            rules = _rules(settings)
+            rules = rules_of(settings)
             attributes.update(detail.shown(call, rules.redactor, rules.limit))
     if call.family is not None:
         attributes.update(detail.answered(call, outcome))
@@ -251,7 +250,7 @@ def _write_result(
 ) -> None:
     if result is None:
         return
-    rules = _rules(settings)
+    rules = rules_of(settings)
     limit = rules.limit
     if settings.span_limit is not None:
         left = max(settings.span_limit - used, _LEAST)
@@ -265,7 +264,7 @@ def _write_result(
 def _description(call: ToolCall, outcome: Outcome, settings: Settings) -> str | None:
     if outcome.message is None or not captures(call, settings):
         return None
-    return render(outcome.message, DESCRIPTION_LIMIT, _rules(settings).redactor, call.name).text
+    return render(outcome.message, DESCRIPTION_LIMIT, rules_of(settings).redactor, call.name).text
 
 
 def captures(call: ToolCall, settings: Settings) -> bool:
@@ -278,19 +277,6 @@ def error_type(outcome: Outcome) -> str:
     if outcome.exception is None:
         return outcome.word
     return type_name(type(outcome.exception))
-
-
-class _Rules(NamedTuple):
-    """How content is written: what is redacted, and the bytes of the longest value."""
-
-    redactor: Redactor
-    limit: int | None
-
-
-@lru_cache(maxsize=8)
-def _rules(settings: Settings) -> _Rules:
-    limits = [limit for limit in (settings.value_limit, settings.span_limit) if limit is not None]
-    return _Rules(Redactor(settings.redact, settings.redactor), min(limits, default=None))
 
 
 def _text(text: object) -> str:

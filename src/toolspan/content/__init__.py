@@ -7,7 +7,7 @@ physically stored in them. A metaclass may define `==` and `hash()`: so types ar
 """
 
 from toolspan.content.measures import fingerprint, measure, size_of
-from toolspan.content.redaction import SECRET_PARTS, SECRET_WORDS, Redactor
+from toolspan.content.redaction import SECRET_PARTS, SECRET_WORDS, Redactor, rules_of
 from toolspan.content.rendering import render, render_entry, stored
 from toolspan.content.text import bytes_of
 
@@ -20,6 +20,7 @@ __all__ = [
     "measure",
     "render",
     "render_entry",
+    "rules_of",
     "size_of",
     "stored",
 ]

@@ -94,6 +94,9 @@ SHAPES = {
     "Claude's Read, told to the model": reads(
         "Read", {"file_path": "a.txt", "offset": 1}, text("     1→first"), lines("     1→first", 1)
     ),
+    "Claude's Read, of an image": reads(
+        "Read", {"file_path": "a.txt"}, [{"type": "image", "source": {"data": "x"}}], {}
+    ),
     "Claude's Write": writes(
         "Write", {"file_path": "a.txt", "content": TWO}, {"type": "create", "filePath": "a.txt"}
     ),
@@ -458,6 +461,10 @@ def hide(path, value, tool):
         (Settings(capture=True, redact=("path",)), None),
         (Settings(capture=True, redactor=hide), "hidden"),
         (Settings(capture=True, redactor=lambda *_: None), None),
+        (
+            Settings(capture=True, redact=("path",), redactor=lambda _, value, __: value or 1 / 0),
+            None,
+        ),
         (Settings(), None),
     ],
 )

@@ -307,7 +307,7 @@ def _texts(value: Any, keys: Keys = ("text",)) -> list[str] | None:
         return None
     blocks = [(item, _entries(item)) for item in value]
     parts = [next((block[key] for key in keys if key in block), item) for item, block in blocks]
-    return [part for part in parts if type(part) is str]
+    return [part for part in parts if type(part) is str] or None
 
 
 def _parts(values: dict[str, Any], row: Family) -> list[str] | None:
@@ -333,8 +333,8 @@ def _matches(result: Any, values: dict[str, Any], *, by_lines: bool) -> Numbers:
     texts = _texts(result)
     if texts and by_lines:
         return _lines_found("\n".join(texts))
-    lists = [one for one in (result, *map(values.get, _SEARCH.texts)) if type(one) is list]
-    found = next(iter(lists), None)
+    lists = (one for one in (result, *map(values.get, _SEARCH.texts)) if type(one) is list)
+    found = next(lists, None)
     if found is None or "type" in _entries(next(iter(found), None)):  # a block of text
         return {}
     # Claude's web search has lists in its list, and remarks between them.
@@ -343,7 +343,9 @@ def _matches(result: Any, values: dict[str, Any], *, by_lines: bool) -> Numbers:
     return {semconv.MATCHES: sum(pages) if pages else len(found)}
 
 
-_FOUND: Final = re.compile(r"Found (\d{1,9}) |(No (?:files|matches)\b)|(Error|Invalid)\b")
+_FOUND: Final = re.compile(
+    r"Found (\d{1,9}) (?:files?|matches|total)\b|(No (?:files|matches)\b)|(Error|Invalid)\b"
+)
 
 
 def _lines_found(text: str) -> Numbers:

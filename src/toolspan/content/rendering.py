@@ -60,7 +60,7 @@ def render_entry(
     if custom is not None:
         given, custom = _custom_redactor(custom, tool, (), entries) or _FAILED
     item = given.get(key) if type(given) is dict and not redactor.secret(key) else None
-    if custom is not None:
+    if custom is not None and item is not None:
         item, custom = _custom_redactor(custom, tool, (key,), item) or _FAILED
     elif type(item) is list and all(type(one) is str for one in item):
         item = "\n".join(item)

@@ -39,7 +39,9 @@ _ONLY_LOOK: Final = {
     "toolspan.neighbours.Watch",
     "toolspan.statistics.tool_statistics.ToolStatistics",
 }
-#: The beginning of a scope, and what stops whoever it is.
+#: Whose scopes are called as their packages are.
+_INSTRUMENTATIONS: Final = ("opentelemetry.instrumentation.", "openinference.instrumentation.")
+#: The beginning of a scope, and what stops whoever else it is.
 _SWITCHES: Final = {
     "openlit.": "openlit.init(disabled_instrumentors=[...])",
     "logfire.": "leave out its logfire.instrument_...()",
@@ -184,9 +186,11 @@ def _doubles(status: Status) -> Iterator[Finding]:
 
 
 def _switch_of(scope: str) -> str:
+    if scope.startswith(_INSTRUMENTATIONS):
+        package = scope.removesuffix(".instrumentation").replace(".", "-").replace("_", "-")
+        return f"do not instrument() by {package} (or uninstall it)"
     found = (how for start, how in _SWITCHES.items() if scope.startswith(start))
-    package = scope.replace(".", "-").replace("_", "-")
-    return next(found, f"do not instrument() by {package} (or uninstall it)")
+    return next(found, f"switch off the telemetry of {scope} itself")
 
 
 def _export(status: Status) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ WRAPT: Final = ">=1.17,<3"
 #: What docs/variables.md lists besides `OTEL_*`; a test compares.
 VARIABLES: Final = (
     "TOOLSPAN_DISABLED",
+    "TOOLSPAN_DOCTOR",
     "TOOLSPAN_DURATION_METRIC",
     "TOOLSPAN_FINGERPRINT_KEY",
     "TOOLSPAN_REDACT",

@@ -170,6 +170,35 @@ def test_a_module_that_is_gone_is_named_and_the_version_that_was_tested(tmp_path
     assert "acme 3 (untested version): 1 hooks placed" in known.facts
 
 
+@pytest.mark.parametrize(
+    ("effect", "said"),
+    [
+        ("raise ValueError('broken')", "acme 1 is installed and cannot be imported; "),
+        ("import os; os._exit(3)", "importing the frameworks of this environment ended the"),
+        ("", None),
+    ],
+)
+def test_a_framework_that_is_broken_is_said_and_breaks_nothing_but_its_own_process(
+    tmp_path, effect, said
+):
+    """Another package's adapter names it: ours are whole in every environment."""
+    (tmp_path / "acme.py").write_text(f"{effect}\ndef run_tool(name): pass\n")
+    (tmp_path / "acme_adapter.py").write_text(
+        "from toolspan.hooks import Adapter, Hook\n"
+        "hook = Hook('acme:run_tool', lambda call: None)\n"
+        "ADAPTER = Adapter(name='acme', distribution='acme', versions='>=1', words=(hook,))\n"
+    )
+    known = tmp_path / "acme-1.dist-info"
+    known.mkdir()
+    (known / "METADATA").write_text("Name: acme\nVersion: 1\n")
+    (known / "entry_points.txt").write_text("[toolspan_adapter]\nacme = acme_adapter:ADAPTER\n")
+    with Receiver() as receiver:
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "TOOLSPAN_DISABLED": NONE}
+        told = doctor(path=[tmp_path], **endpoint)
+    assert len(told.wrong) == (said is not None)
+    assert all(line.startswith(said) for line in told.wrong)
+
+
 # -- 2: no provider --------------------------------------------------------------------------------
 
 

@@ -54,8 +54,11 @@ certificates and proxies. One line says where it went, in how long, and which tr
 or what is wrong, and what to do about it. It takes ten seconds at most, and shows neither headers
 nor passwords.
 """
-_HERE: Final = (sys.executable, "-c", "import sys; sys.path[:] = filter(None, sys.path); ")
-_PATIENT: Final = "from toolspan.cli.patient import main; main()"
+#: The current folder is the user's: what lies there is not to be imported for a framework.
+_PATIENT: Final = (
+    "import sys; sys.path[:] = filter(None, sys.path); "
+    "from toolspan.cli.patient import main; main()"
+)
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -111,7 +114,7 @@ def _environment() -> Examination:
         environ = {**os.environ, REPORTS: folder, METRICS: "none"}
         with suppress(subprocess.TimeoutExpired):
             subprocess.run(  # noqa: S603  # a program of ours
-                [*_HERE[:2], _HERE[2] + _PATIENT],
+                [sys.executable, "-c", _PATIENT],
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -119,12 +122,19 @@ def _environment() -> Examination:
                 check=False,
             )
         processes = _reports(folder)
-    found = Examination(processes, _wrong(processes), [])
-    found.findings += left_out(os.environ)
-    for one in (one for status in processes.values() if status for one in status.frameworks):
-        if one.waiting:
-            found.findings.append(_not_importable(one))
-    return found
+    findings = [finding for status in processes.values() for finding in _wrong_here(status)]
+    return Examination(processes, [*findings, *left_out(os.environ)], [])
+
+
+def _wrong_here(status: Status | None) -> Iterable[Finding]:
+    if status is None:
+        yield Finding(
+            "importing the frameworks of this environment ended the process, or took too long",
+            "name those that work in TOOLSPAN_DISABLED to find the one that does it",
+        )
+        return
+    yield from status.findings
+    yield from (_not_importable(one) for one in status.frameworks if one.waiting)
 
 
 def _not_importable(one: FrameworkStatus) -> Finding:

@@ -170,6 +170,8 @@ class Placement:
         wanted = path if isinstance(path, tuple) else (label,)
         if any(seat.path in wanted and seat.layer._self_word[0] is word for seat in self.seats):
             return
+        if any(map(_is_there, wanted[: wanted.index(label)])):
+            return  # of alternatives the first that exists is taken, whichever module came first
         owner, name = _owner(module, qualname)
         if owner is None:
             self._note_missing(path, label)
@@ -233,6 +235,12 @@ def _owner(module: ModuleType, qualname: str) -> tuple[Any, str]:
     if owner is None or inspect.getattr_static(owner, name, None) is None:
         return None, name
     return owner, name
+
+
+def _is_there(path: str) -> bool:
+    """Whether a path leads to something, as far as is imported by now."""
+    module, _, qualname = path.partition(":")
+    return module in sys.modules and _owner(sys.modules[module], qualname)[0] is not None
 
 
 def _seated(

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -228,6 +230,43 @@ def test_each_prompt_of_one_client_is_a_run_of_its_own_in_one_conversation(trace
     runs = [span.context for span in traced.spans if span.name == "invoke_agent helper"]
     assert [span.parent.span_id for span in traced.tools] == [run.span_id for run in runs]
     assert len({run.trace_id for run in runs}) == 2
+
+
+ONE_CALL = """
+import sys
+import toolspan
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+exporter, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+if sys.argv[1] != "without us":
+    toolspan.instrument(*sys.argv[1].split())
+import programs.claude_agent_sdk_program as program
+assert program.call("hello") == "hello"
+for span in exporter.get_finished_spans():
+    if "gen_ai.tool.name" in span.attributes:
+        print(span.instrumentation_scope.name, span.kind.name, span.name, sep=", ")
+"""
+THEIRS = "mcp-python-sdk, SERVER, tools/call one"
+OURS = "toolspan, INTERNAL, execute_tool mcp__tools__one"
+
+
+@pytest.mark.parametrize("names", ["without us", "claude-agent-sdk", "claude-agent-sdk mcp"])
+def test_the_server_of_this_process_gives_no_second_span_of_the_call(names):
+    """The MCP SDK traces it on its own, wherever there is a provider."""
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_CALL, names],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [THEIRS if names == "without us" else OURS]
 
 
 @with_any_content

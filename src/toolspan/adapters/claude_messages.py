@@ -70,7 +70,7 @@ def outcome(frame: Any, block: Any) -> Outcome:
 
 
 def refused(beside: Any) -> bool:
-    """Whether somebody, or a rule, said no; whoever interrupts a run decides nothing of its calls."""
+    """Whether somebody, or a rule, said no; whoever interrupts a run says it to no call."""
     decided = beside.get("permission_decision") or {}
     by_rule = beside.get("non_execution_kind") == "permission-rule"
     return by_rule or decided.get("decision") == "reject"

@@ -20,6 +20,7 @@ class Listed(NamedTuple):
 #: Two files of one name serve different versions; the installed one decides.
 LIST = (
     Listed("langchain", "langchain-core", "langchain"),
+    Listed("llamaindex", "llama-index-core", "llamaindex"),
     Listed("mcp", "mcp", "mcp_1"),
     Listed("mcp", "mcp", "mcp_2"),
     Listed("openai-agents", "openai-agents", "openai_agents"),

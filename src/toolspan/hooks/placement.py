@@ -101,6 +101,95 @@ class Seat(NamedTuple):
     layer: Layer
     inherited: bool
 
+    @property
+    def word(self) -> Any:
+        """What the layer serves."""
+        return self.layer._self_word[0]
+
+    def remove(self) -> None:
+        """Take the layer out, unless somebody stands on it."""
+        if vars(self.owner).get(self.name) is not self.layer:
+            return
+        if self.inherited:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.layer.__wrapped__)
+
+
+class Family:
+    """The layers of one word in a class and in every class below it, present and later.
+
+    Each class that has a function of its own gets one. Only Python knows the classes: none is
+    kept alive by us.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        root: Any,
+        name: str,
+        serves: tuple[Any, Any],
+        make: Callable[[Target], Wrapper],
+    ) -> None:
+        self.path = path
+        self.word = serves[0]
+        self._serves = serves
+        self._root = root
+        self._name = name
+        self._make = make
+        self._wanted = True
+        self._before = vars(root).get("__init_subclass__")
+        self._herald = self._heralded()
+        for member in _members(root):
+            self._join(member)
+        root.__init_subclass__ = self._herald
+
+    def _heralded(self) -> Any:
+        """An `__init_subclass__` for the root that tells of each class to come."""
+        family, root, before = self, self._root, self._before
+
+        def __init_subclass__(cls: type, /, *args: Any, **kwargs: Any) -> None:
+            if before is None:  # whatever comes after the root, for this very class
+                super(root, cls).__init_subclass__(*args, **kwargs)
+            else:
+                before.__get__(None, cls)(*args, **kwargs)
+            family._arrived(cls)
+
+        return classmethod(__init_subclass__)  # type: ignore[type-var]  # cls is the new class
+
+    @contained
+    def _arrived(self, member: type) -> None:
+        if self._wanted:
+            self._join(member)
+
+    def _join(self, member: type) -> None:
+        own = vars(member).get(self._name)
+        if inspect.isroutine(own) and not getattr(own, "__isabstractmethod__", False):
+            _seated(self.path, member, self._name, self._serves, self._make)
+
+    def remove(self) -> None:
+        """Take out every layer that nobody stands on; what stays is quiet."""
+        self._wanted = False
+        if vars(self._root).get("__init_subclass__") is self._herald:
+            if self._before is None:
+                del self._root.__init_subclass__
+            else:
+                self._root.__init_subclass__ = self._before
+        for member in _members(self._root):
+            layer = vars(member).get(self._name)
+            if type(layer) is Layer and layer._self_word[0] is self.word:
+                setattr(member, self._name, layer.__wrapped__)
+
+
+def _members(root: type) -> list[type]:
+    """A class and all below it, each once."""
+    found, known = [root], {id(root)}
+    for one in found:
+        below = [member for member in type.__subclasses__(one) if id(member) not in known]
+        known.update(map(id, below))
+        found += below
+    return found
+
 
 #: The placements of this process, by the adapter's name.
 PLACEMENTS: Final[dict[str, Placement]] = {}
@@ -116,7 +205,7 @@ class Placement:
     ) -> None:
         self.adapter = adapter
         self.wanted = False
-        self.seats: list[Seat] = []
+        self.seats: list[Seat | Family] = []
         self.missing: list[str] = []
         self._actor = actor
         self._spots: dict[str, list[tuple[str, WordOfAdapter, Path]]] = {}
@@ -143,7 +232,7 @@ class Placement:
         """Take out our layers; one that somebody stands on stays there and is quiet."""
         self.wanted = False
         for seat in reversed(self.seats):
-            _unseat(seat)
+            seat.remove()
         self.seats.clear()
         self.missing.clear()
 
@@ -155,14 +244,15 @@ class Placement:
     def _seat(self, module: ModuleType, qualname: str, word: WordOfAdapter, path: Path) -> None:
         label = f"{module.__name__}:{qualname}"
         wanted = path if isinstance(path, tuple) else (label,)
-        if any(seat.path in wanted and seat.layer._self_word[0] is word for seat in self.seats):
+        if any(seat.path in wanted and seat.word is word for seat in self.seats):
             return
         owner, name = _owner(module, qualname)
         if owner is None:
             self._note_missing(path, label)
             return
         self.missing = [gap for gap in self.missing if gap != label]
-        self.seats.append(_seated(label, owner, name, (word, path), self._make(word, path)))
+        sit = Family if getattr(word, "subclasses", False) else _seated
+        self.seats.append(sit(label, owner, name, (word, path), self._make(word, path)))
 
     def _make(self, word: WordOfAdapter, path: Path) -> Callable[[Target], Wrapper]:
         decides = path in getattr(word, "decide", ())
@@ -246,15 +336,6 @@ def options_of(function: Any) -> Mapping[str, Any]:
     """What `@tool` was told of a function that it decorated."""
     found = (layer._self_again.keywords for layer in _layers_of(function) if layer._self_again)
     return next(found, {})
-
-
-def _unseat(seat: Seat) -> None:
-    if vars(seat.owner).get(seat.name) is not seat.layer:
-        return
-    if seat.inherited:
-        delattr(seat.owner, seat.name)
-    else:
-        setattr(seat.owner, seat.name, seat.layer.__wrapped__)
 
 
 def _target(owner: Any, found: Any) -> Target:

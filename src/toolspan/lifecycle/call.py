@@ -58,8 +58,8 @@ class LiveCall(Life):
 
     #: What an inner function or layer saw of this call's end.
     told: Outcome | None = None
-    #: The layers of other adapters that found this very call below their own door.
-    merged: frozenset[int] = frozenset()
+    #: The layers that found this very call below their own door.
+    merged: tuple[Hook, ...] = ()
     _key: tuple[str, str, object] | None = None
     _links: tuple[Link, ...] = ()
     #: What further neighbours began for this call, beside the adopted span: it tells the outcome
@@ -197,7 +197,7 @@ class LiveCall(Life):
         named = known or call.name == self.call.name or self._prefixes(call, hook.prefix)
         if self.done or self.call.kind == "server" or not named:
             return False
-        if hook is self.word or id(hook) in self.merged:
+        if hook is self.word or any(hook is one for one in self.merged):
             self.told = None  # the body tries again: how its first try ended is not its own end
             return False
         mine, theirs = self.call.arguments, call.arguments
@@ -205,7 +205,7 @@ class LiveCall(Life):
         if given and not known and not same_arguments(mine, theirs):
             return False
         TRACING.counts["merged"] += 1
-        self.merged |= {id(hook)}
+        self.merged += (hook,)
         self.enrich(call.attributes)
         return True
 

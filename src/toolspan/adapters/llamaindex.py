@@ -1,0 +1,125 @@
+"""LlamaIndex: a tool is any class below AsyncBaseTool; an agent is a workflow that calls tools.
+
+What a call is asked for with, an agent's step knows, and in a workflow of several agents whose
+turn it is where it looks up their tools. What is raised is swallowed above the tool. Nobody checks
+arguments: the call of the tool's function does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolspan.hooks import Adapter, Carrier, Hook, Invocation, Refusal, Run, RunFacts
+from toolspan.toolcall import Outcome, ToolCall, is_a
+
+
+def read(invocation: Invocation) -> ToolCall:
+    """Read a tool that is called, whoever calls it."""
+    tool = invocation.instance
+    known, made = tool.metadata, is_a(tool, "FunctionTool")
+    given = {**(tool.partial_params if made else {}), **invocation.kwargs}
+    if invocation.args:
+        names = getattr(known.fn_schema, "model_fields", {})
+        given.update(zip(names, invocation.args, strict=False))
+    if made and tool.ctx_param_name is not None:
+        given.pop(tool.ctx_param_name, None)
+    return ToolCall(
+        name=known.name,
+        description=known.description,
+        arguments=given,
+        functions=(tool.fn, tool.async_fn) if made else (),
+    )
+
+
+def outcome(value: Any) -> Outcome:
+    """Unwrap what the tool gave, and the error that it may tell the model of."""
+    if not is_a(value, "ToolOutput"):
+        return Outcome(value)
+    result = value.content if value.raw_output is None else value.raw_output
+    if value.is_error:
+        message, error = value.content, value.exception
+        return Outcome(result, error="tool_error", message=message, exception=error)
+    return Outcome(result)
+
+
+def raised(error: BaseException) -> Outcome | None:
+    """Tell a wait for somebody's answer, and arguments that do not fit, from failures."""
+    if is_a(error, "WaitingForEvent"):
+        return Outcome(error="interrupted")
+    if is_a(error, "TypeError") and _is_of_the_call(error):
+        return Outcome(error="invalid_arguments", exception=error)
+    return None
+
+
+def _is_of_the_call(error: BaseException) -> bool:
+    """Whether the tool's function was not even entered: the framework itself called in vain."""
+    trace: Any = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == FUNCTION_TOOL
+
+
+def asked(invocation: Invocation) -> list[ToolCall]:
+    """What an agent is about to call."""
+    event, agent = invocation.get("ev"), getattr(invocation.instance, "name", None)
+    return [ToolCall(name=event.tool_name, id=event.tool_id, agent=agent)]
+
+
+def taking_turns(invocation: Invocation) -> list[ToolCall]:
+    """Of several agents, whose turn it is."""
+    return [ToolCall(name=invocation.get("input_str"), agent=invocation.get("agent_name"))]
+
+
+def selected(invocation: Invocation) -> list[ToolCall]:
+    """What a program of its own lets be called."""
+    selection = invocation.get("tool_call")
+    return [ToolCall(name=selection.tool_name, id=selection.tool_id)]
+
+
+def unknown_tool(invocation: Invocation, result: Any) -> tuple[ToolCall, Outcome] | None:
+    """The model asked for a tool that the agent does not have."""
+    event, output = invocation.get("ev"), result.tool_output
+    told = output.is_error and output.raw_output is None and output.exception is None
+    if not told or not output.content.startswith(f"Tool {event.tool_name} not found."):
+        return None
+    return ToolCall(event.tool_name, event.tool_kwargs), Outcome(error="unknown_tool")
+
+
+def read_run(invocation: Invocation) -> RunFacts:
+    """A run of an agent, or of a workflow, of several agents or of anything; or what was left."""
+    workflow, resumes = invocation.instance.workflow, invocation.get("start_event") is None
+    if is_a(workflow, "BaseWorkflowAgent"):
+        return RunFacts(name=workflow.name, agent=workflow.name, resumes=resumes)
+    name = type(workflow).__name__
+    return RunFacts(name=name, workflow=name, resumes=resumes)
+
+
+TOOLS, FUNCTION_TOOL = "llama_index.core.tools", "llama_index.core.tools.function_tool"
+AGENT = "llama_index.core.agent.workflow.base_agent:BaseWorkflowAgent"
+AGENTS = "llama_index.core.agent.workflow.multi_agent_workflow:AgentWorkflow"
+
+ADAPTER = Adapter(
+    name="llamaindex",
+    title="LlamaIndex",
+    distribution="llama-index-core",
+    versions=">=0.14,<0.15",
+    words=(
+        *(
+            Hook(
+                f"{TOOLS}.types:AsyncBaseTool.{way}",
+                read,
+                outcome,
+                raised,
+                inside=True,
+                subclasses=True,
+            )
+            for way in ("call", "acall")
+        ),
+        *(Refusal(f"{one}.call_tool", unknown_tool) for one in (AGENT, AGENTS)),
+        *(Carrier(f"{one}.call_tool", asked) for one in (AGENT, AGENTS)),
+        Carrier(f"{AGENTS}.get_tools", taking_turns, "before"),
+        Carrier(f"{TOOLS}.calling:call_tool_with_selection", selected),
+        Carrier(f"{TOOLS}.calling:acall_tool_with_selection", selected),
+        Run("workflows.runtime.control_loop.runner:_ControlLoopRunner.run", read_run),
+    ),
+)

@@ -1,7 +1,8 @@
 """What every adapter owes its host, the same tests for each: docs/architecture.md, the contract.
 
 A framework joins with its program of tests/ground_truth.py, that also has `call`, `raising`, `named`,
-DOORS, OBJECTS and `schemas`: see programs/langchain_program.py.
+DOORS, OBJECTS and `schemas`: see programs/langchain_program.py. Where its adapter hooks every class
+below one, MEMBER is such a class, which `call` passes: see programs/llamaindex_program.py.
 """
 
 from __future__ import annotations
@@ -49,14 +50,28 @@ def adapters_of(framework):
 
 def paths_of(framework):
     """Every place where an adapter wants a layer here: of alternatives, the first that exists."""
-    wanted = [
-        path
-        for adapter in adapters_of(framework)
-        for word in adapter.words
-        for path in (word.path, *also(word), *getattr(word, "decide", ()))
-    ]
-    found = [filter(exists, [path] if isinstance(path, str) else path) for path in wanted]
-    return sorted({path for paths in found for path in itertools.islice(paths, 1)})
+    return sorted({path for path, _ in words_of(framework)})
+
+
+def words_of(framework):
+    """Those places, each with the word that wants it."""
+    for adapter in adapters_of(framework):
+        for word in adapter.words:
+            for path in (word.path, *also(word), *getattr(word, "decide", ())):
+                found = filter(exists, [path] if isinstance(path, str) else path)
+                yield from ((one, word) for one in itertools.islice(found, 1))
+
+
+def seats_of(framework):
+    """Where its layers sit: for a hook in all classes below one, in the program's MEMBER."""
+    return sorted({seat(framework, path, word) for path, word in words_of(framework)})
+
+
+def seat(framework, path, word):
+    if not getattr(word, "subclasses", False):
+        return path
+    member = importlib.import_module(PROGRAMS[framework]).MEMBER
+    return f"{member.__module__}:{member.__qualname__}.{place(path)[1]}"
 
 
 def also(word):
@@ -94,16 +109,15 @@ def program(request):
 def first_hook(program):
     """Where the first hook of this framework sits."""
     return next(
-        word.path
-        for adapter in adapters_of(program.FRAMEWORK)
-        for word in adapter.words
-        if type(word) is Hook and exists(word.path)
+        seat(program.FRAMEWORK, path, word)
+        for path, word in words_of(program.FRAMEWORK)
+        if type(word) is Hook and path == word.path
     )
 
 
 def pytest_generate_tests(metafunc):
     if "path" in metafunc.fixturenames:
-        metafunc.parametrize("path", [path for name in PROGRAMS for path in paths_of(name)])
+        metafunc.parametrize("path", [path for name in PROGRAMS for path in seats_of(name)])
 
 
 # -- on, off, and on again -----------------------------------------------------------------------
@@ -154,7 +168,7 @@ def test_instrumenting_loads_no_framework_and_works_before_its_import(program):
 
 
 def test_instrumenting_twice_is_once_and_one_uninstrument_ends_it(trace_with, program):
-    before = {path: stored(path) for path in paths_of(program.FRAMEWORK)}
+    before = {path: stored(path) for path in seats_of(program.FRAMEWORK)}
     first, second = trace_with(), trace_with()
     program.call("hello")
     assert (len(first.tools), len(second.tools)) == (0, 1)
@@ -638,7 +652,8 @@ ERRORS = {
 def test_a_hostile_exception_leaves_as_it_came(trace_with, program, kind, capture):
     error = ERRORS[kind]()
     before = went_out(program, error)
-    assert before[0] or type(error) is StopIteration  # which a coroutine turns into another
+    looked = before[1]  # the framework itself, to its cost
+    assert before[0] or looked or type(error) is StopIteration  # which a coroutine makes another
     traced = trace_with(settings=Settings(capture=capture))
     assert went_out(program, error) == before
     assert len(traced.tools) == 1

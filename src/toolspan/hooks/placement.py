@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import operator
 import pkgutil
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -42,18 +43,27 @@ class _BoundLayer(_Bound):
     __slots__ = ()  # so that its attributes are those of the function below it
 
     def __copy__(self) -> Any:
+        _ask_below(self, copy.copy)
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        _ask_below(self, copy.deepcopy, memo)
         if not inspect.ismethod(self):
             return self
         owner = copy.deepcopy(self.__self__, memo)
         return getattr(owner, self.__name__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        _ask_below(self, operator.methodcaller("__reduce_ex__", protocol))
         if inspect.ismethod(self):
             return getattr, (self.__self__, self.__name__)
         return pkgutil.resolve_name, (f"{self.__module__}:{self.__qualname__}",)
+
+
+def _ask_below(layer: Any, way: Callable[..., Any], *more: Any) -> None:
+    """Let somebody else's wrapper below refuse to be copied, as it does without us."""
+    if isinstance(layer.__wrapped__, (wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper)):
+        way(layer.__wrapped__, *more)
 
 
 class Layer(_Function):
@@ -148,14 +158,14 @@ class Family:
         """An `__init_subclass__` for the root that tells of each class to come."""
         family, root, before = self, self._root, self._before
 
-        def __init_subclass__(cls: type, /, *args: Any, **kwargs: Any) -> None:
+        def announced(cls: Any, /, *args: Any, **kwargs: Any) -> None:
             if before is None:  # whatever comes after the root, for this very class
                 super(root, cls).__init_subclass__(*args, **kwargs)
             else:
                 before.__get__(None, cls)(*args, **kwargs)
             family._arrived(cls)
 
-        return classmethod(__init_subclass__)  # type: ignore[type-var]  # cls is the new class
+        return classmethod(announced)
 
     @contained
     def _arrived(self, member: type) -> None:
@@ -181,7 +191,7 @@ class Family:
                 setattr(member, self._name, layer.__wrapped__)
 
 
-def _members(root: type) -> list[type]:
+def _members(root: Any) -> list[Any]:
     """A class and all below it, each once."""
     found, known = [root], {id(root)}
     for one in found:

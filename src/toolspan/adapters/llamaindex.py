@@ -97,12 +97,13 @@ def read_run(invocation: Invocation) -> RunFacts:
 TOOLS, FUNCTION_TOOL = "llama_index.core.tools", "llama_index.core.tools.function_tool"
 AGENT = "llama_index.core.agent.workflow.base_agent:BaseWorkflowAgent"
 AGENTS = "llama_index.core.agent.workflow.multi_agent_workflow:AgentWorkflow"
+LOOPS = ("control_loop.runner", "control_loop")
 
 ADAPTER = Adapter(
     name="llamaindex",
     title="LlamaIndex",
     distribution="llama-index-core",
-    versions=">=0.14,<0.15",
+    versions=">=0.14.22,<0.15",
     words=(
         *(
             Hook(
@@ -120,6 +121,6 @@ ADAPTER = Adapter(
         Carrier(f"{AGENTS}.get_tools", taking_turns, "before"),
         Carrier(f"{TOOLS}.calling:call_tool_with_selection", selected),
         Carrier(f"{TOOLS}.calling:acall_tool_with_selection", selected),
-        Run("workflows.runtime.control_loop.runner:_ControlLoopRunner.run", read_run),
+        Run(tuple(f"workflows.runtime.{one}:_ControlLoopRunner.run" for one in LOOPS), read_run),
     ),
 )

@@ -102,6 +102,10 @@ LOOPS = ("control_loop.runner", "control_loop")
 ADAPTER = Adapter(
     name="llamaindex",
     title="LlamaIndex",
+    traces=(
+        "every tool of any class, whoever calls it; unknown tools, arguments that do not fit, "
+        "waits for a person; the run of an agent or a workflow"
+    ),
     distribution="llama-index-core",
     versions=">=0.14.22,<0.15",
     words=(

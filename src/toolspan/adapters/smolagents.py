@@ -99,6 +99,10 @@ TOOLS, AGENTS = "smolagents.tools", "smolagents.agents"
 ADAPTER = Adapter(
     name="smolagents",
     title="smolagents",
+    traces=(
+        "every tool and managed agent, wished for or called in a CodeAgent's local code; "
+        "unknown tools, invalid arguments; the run"
+    ),
     distribution="smolagents",
     versions=">=1.26,<2",
     words=(

@@ -110,7 +110,7 @@ def cells() -> list[Cell]:
     found = []
     for file in ENVIRONMENTS:
         text = file.read_text(encoding="utf-8")
-        pins = dict(re.findall(r"^([\w.-]+)==([\w.!+-]+)", text, re.MULTILINE))
+        pins = dict(re.findall(r"^([\w.-]+)(?:\[.+\])?==(.+)$", text, re.MULTILINE))
         python = re.search(r"^# Python (\S+)", text, re.MULTILINE)[1]
         here = dict.fromkeys((one.name, one.distribution) for one in ADAPTERS)
         found += [

@@ -192,6 +192,27 @@ def test_other_arguments_are_another_call(host):
     assert names(host) == [("changing", None), ("changing", "execute_tool changing")]
 
 
+def test_a_class_that_makes_up_for_what_the_one_above_raises_has_not_failed(host):
+    class Failing(Plain):
+        name = "forgiving"
+
+        def call(self, value):
+            host.seen(value)
+            raise ValueError(value)
+
+    class Forgiving(Failing):
+        def call(self, value):
+            try:
+                return super().call(value)
+            except ValueError:
+                return "else"
+
+    assert Forgiving().call("a") == "else"
+    with pytest.raises(ValueError, match="a"):
+        Failing().call("a")
+    assert host.traced.outcomes == ["ok", "error"]
+
+
 def test_an_inner_function_tells_the_call_of_any_class(host):
     class Telling(Plain):
         def call(self, value):

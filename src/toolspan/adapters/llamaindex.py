@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolspan.hooks import Adapter, Carrier, Hook, Invocation, Refusal, Run, RunFacts
+from toolspan.hooks import Adapter, Carrier, Hook, Invocation, Refusal, Run, RunFacts, Witness
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
@@ -59,6 +59,24 @@ def _is_of_the_call(error: BaseException) -> bool:
     return trace is not None and trace.tb_frame.f_globals.get("__name__") == FUNCTION_TOOL
 
 
+def gave(invocation: Invocation, _value: Any) -> Outcome | None:
+    """What a tool gave, before those end their spans who listen to the framework's own."""
+    return outcome(invocation.get("result")) if _is_a_tools_end(invocation) else None
+
+
+def failed(invocation: Invocation, _value: Any) -> Outcome | None:
+    """What a tool raised, before that."""
+    error = invocation.get("err")
+    if not _is_a_tools_end(invocation) or not isinstance(error, Exception):
+        return None
+    return raised(error) or Outcome(error="error", exception=error)
+
+
+def _is_a_tools_end(invocation: Invocation) -> bool:
+    way = invocation.get("id_").partition("-")[0].rpartition(".")[2]
+    return way in WAYS and is_a(invocation.get("instance"), "AsyncBaseTool")
+
+
 def asked(invocation: Invocation) -> list[ToolCall]:
     """What an agent is about to call."""
     event, agent = invocation.get("ev"), getattr(invocation.instance, "name", None)
@@ -94,7 +112,9 @@ def read_run(invocation: Invocation) -> RunFacts:
     return RunFacts(name=name, workflow=name, resumes=resumes)
 
 
+WAYS = ("call", "acall")
 TOOLS, FUNCTION_TOOL = "llama_index.core.tools", "llama_index.core.tools.function_tool"
+DISPATCHER = "llama_index_instrumentation.dispatcher:Dispatcher"
 AGENT = "llama_index.core.agent.workflow.base_agent:BaseWorkflowAgent"
 AGENTS = "llama_index.core.agent.workflow.multi_agent_workflow:AgentWorkflow"
 LOOPS = ("control_loop.runner", "control_loop")
@@ -115,11 +135,14 @@ ADAPTER = Adapter(
                 read,
                 outcome,
                 raised,
+                decide=(f"{DISPATCHER}.span_enter",),
                 inside=True,
                 subclasses=True,
             )
-            for way in ("call", "acall")
+            for way in WAYS
         ),
+        Witness(f"{DISPATCHER}.span_exit", gave, "before"),
+        Witness(f"{DISPATCHER}.span_drop", failed, "before"),
         *(Refusal(f"{one}.call_tool", unknown_tool) for one in (AGENT, AGENTS)),
         *(Carrier(f"{one}.call_tool", asked) for one in (AGENT, AGENTS)),
         Carrier(f"{AGENTS}.get_tools", taking_turns, "before"),

@@ -290,12 +290,16 @@ class Merged:
     @contained
     def ended(self, value: Any) -> None:
         """The inner layer returned."""
-        self.outer.hear(self._hook.outcome(value))
+        if not self._hook.subclasses:  # else the function that overrides it says more
+            self.outer.hear(self._hook.outcome(value))
 
     @contained
     def raised(self, error: BaseException, *, collected: bool = False) -> None:  # noqa: ARG002  # the outer one ends
-        """The inner layer raised; the outer one may swallow it."""
-        self.outer.hear(outcome_of_error(error, self._hook.raised))
+        """The inner layer raised; the outer one may swallow it, an override make up for it."""
+        if self._hook.subclasses:
+            self.outer.told = None
+        else:
+            self.outer.hear(outcome_of_error(error, self._hook.raised))
 
     def over(self, outcome: Outcome, *, collected: bool = False) -> None:
         """The inner layer was dropped; the outer one ends the call."""

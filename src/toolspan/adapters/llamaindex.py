@@ -1,8 +1,9 @@
-"""LlamaIndex: a tool is any class below AsyncBaseTool; an agent is a workflow that calls tools.
+"""LlamaIndex: a tool is of any class below BaseTool; an agent is a workflow that calls tools.
 
-What a call is asked for with, an agent's step knows, and in a workflow of several agents whose
-turn it is where it looks up their tools. What is raised is swallowed above the tool. Nobody checks
-arguments: the call of the tool's function does.
+An agent's step knows the call's id, and where it looks up the tools, whose turn it is of several
+agents. Nobody checks arguments: the call of the tool's function does. Every class of tools reports
+to a dispatcher, whose listeners make spans: it is decided there whose span a call has. Those of
+llama-index-observability-otel keep their texts. What is not seen: what a CodeActAgent's code calls.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def read(invocation: Invocation) -> ToolCall:
     if made and tool.ctx_param_name is not None:
         given.pop(tool.ctx_param_name, None)
     return ToolCall(
-        name=known.name,
+        name=known.name or type(tool).__name__,
         description=known.description,
         arguments=given,
         functions=(tool.fn, tool.async_fn) if made else (),
@@ -74,13 +75,17 @@ def failed(invocation: Invocation, _value: Any) -> Outcome | None:
 
 def _is_a_tools_end(invocation: Invocation) -> bool:
     way = invocation.get("id_").partition("-")[0].rpartition(".")[2]
-    return way in WAYS and is_a(invocation.get("instance"), "AsyncBaseTool")
+    return way in WAYS and is_a(invocation.get("instance"), "BaseTool")
 
 
 def asked(invocation: Invocation) -> list[ToolCall]:
     """What an agent is about to call."""
-    event, agent = invocation.get("ev"), getattr(invocation.instance, "name", None)
+    event, agent = invocation.get("ev"), _agent(invocation.instance)
     return [ToolCall(name=event.tool_name, id=event.tool_id, agent=agent)]
+
+
+def _agent(workflow: Any) -> str | None:
+    return workflow.name if is_a(workflow, "BaseWorkflowAgent") else None
 
 
 def taking_turns(invocation: Invocation) -> list[ToolCall]:
@@ -104,15 +109,21 @@ def unknown_tool(invocation: Invocation, result: Any) -> tuple[ToolCall, Outcome
 
 
 def read_run(invocation: Invocation) -> RunFacts:
-    """A run of an agent, or of a workflow, of several agents or of anything; or what was left."""
-    workflow, resumes = invocation.instance.workflow, invocation.get("start_event") is None
-    if is_a(workflow, "BaseWorkflowAgent"):
-        return RunFacts(name=workflow.name, agent=workflow.name, resumes=resumes)
-    name = type(workflow).__name__
-    return RunFacts(name=name, workflow=name, resumes=resumes)
+    """A run of an agent, or of a workflow: of several agents, or of anything."""
+    workflow = invocation.instance.workflow
+    event: Any = invocation.get("start_event")
+    agent, name = _agent(workflow), type(workflow).__name__
+    memory: Any = event.get("memory") if is_a(event, "AgentWorkflowStartEvent") else None
+    return RunFacts(
+        name=name,
+        agent=agent,
+        conversation=memory.session_id if is_a(memory, "Memory") else None,
+        workflow=name if agent is None else None,
+    )
 
 
-WAYS = ("call", "acall")
+#: Ways to call a tool, and the class that each begins with.
+WAYS = {"call": "AsyncBaseTool", "acall": "AsyncBaseTool", "__call__": "BaseTool"}
 TOOLS, FUNCTION_TOOL = "llama_index.core.tools", "llama_index.core.tools.function_tool"
 DISPATCHER = "llama_index_instrumentation.dispatcher:Dispatcher"
 AGENT = "llama_index.core.agent.workflow.base_agent:BaseWorkflowAgent"
@@ -131,7 +142,7 @@ ADAPTER = Adapter(
     words=(
         *(
             Hook(
-                f"{TOOLS}.types:AsyncBaseTool.{way}",
+                f"{TOOLS}.types:{root}.{way}",
                 read,
                 outcome,
                 raised,
@@ -139,15 +150,15 @@ ADAPTER = Adapter(
                 inside=True,
                 subclasses=True,
             )
-            for way in WAYS
+            for way, root in WAYS.items()
         ),
         Witness(f"{DISPATCHER}.span_exit", gave, "before"),
         Witness(f"{DISPATCHER}.span_drop", failed, "before"),
         *(Refusal(f"{one}.call_tool", unknown_tool) for one in (AGENT, AGENTS)),
         *(Carrier(f"{one}.call_tool", asked) for one in (AGENT, AGENTS)),
         Carrier(f"{AGENTS}.get_tools", taking_turns, "before"),
-        Carrier(f"{TOOLS}.calling:call_tool_with_selection", selected),
-        Carrier(f"{TOOLS}.calling:acall_tool_with_selection", selected),
+        Carrier(f"{TOOLS}.calling:call_tool_with_selection", selected, also=(TOOLS,)),
+        Carrier(f"{TOOLS}.calling:acall_tool_with_selection", selected, also=(TOOLS,)),
         Run(tuple(f"workflows.runtime.{one}:_ControlLoopRunner.run" for one in LOOPS), read_run),
     ),
 )

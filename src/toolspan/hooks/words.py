@@ -139,6 +139,7 @@ class Carrier:
     #: around: below this function; before: below the one that another word of the kind is around,
     #: and that calls this one in between to find out the agent.
     when: Literal["around", "before"] = "around"
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,16 +126,18 @@ class LiveCall(Life):
         if not self.undecided:
             return
         self.undecided = False
+        around: Any = otel.get_current().get(SPAN)
         if self.noticed:
             self.adopt(self.noticed[0])
             self._doubles = self.noticed[1:]
             self._tell_doubles("cancelled")
+        elif SEEN and around is not None and self._is_of_this_call(around):
+            self.adopt(around)
         else:
             self._open(otel.get_current())
         if self.span is None or not makes_current(self.span):
             current = otel.get_current()
-            around: Any = current.get(SPAN)
-            self.enter(otel.Context({**current, LIFE: self, SPAN: self.span or around}))
+            self.enter(otel.Context({**current, LIFE: self, SPAN: self.span or current.get(SPAN)}))
 
     def adopt(self, span: Span) -> None:
         """Let this call be told on somebody else's span."""

@@ -33,7 +33,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 import toolspan
-from toolspan.adapters import ADAPTERS
+from toolspan.adapters import LIST
+from toolspan.registry import load
 from toolspan.settings import Settings
 
 TESTS = Path(__file__).parent
@@ -378,6 +379,8 @@ def file_of(framework):
     return TESTS / "programs" / f"{framework.replace('-', '_')}_program.py"
 
 
+#: Every adapter of ours, whatever is installed here.
+ADAPTERS = tuple(map(load, LIST))
 #: Every framework that has a program, and how it is called.
 FRAMEWORKS = {one.name: one.title for one in ADAPTERS if file_of(one.name).exists()}
 

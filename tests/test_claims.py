@@ -57,7 +57,7 @@ print(add(1, 2), dict(toolspan.containment.failures))
 
 
 def adapters():
-    from toolspan.adapters import ADAPTERS
+    from ground_truth import ADAPTERS
 
     return ADAPTERS
 

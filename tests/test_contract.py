@@ -33,8 +33,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 import toolspan
-from ground_truth import PROGRAMS
-from toolspan.adapters import ADAPTERS
+from ground_truth import ADAPTERS, PROGRAMS
 from toolspan.hooks import Hook
 from toolspan.settings import Settings
 

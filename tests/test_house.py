@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "lifecycle": {"toolcall", "content", "hooks", "spans", "neighbours", "semconv", "containment"}
     | {"settings", "versions"},
     "adapters": {"toolcall", "hooks"},
+    "registry": {"adapters", "hooks", "toolcall", "containment", "versions"},
     "statistics": {"toolcall", "semconv", "containment", "settings"},
     "export": {"semconv", "containment", "settings"},
     "store": {"semconv", "settings"},
@@ -50,7 +51,9 @@ MAY_IMPORT = {
 CORE = {"toolcall", "containment", "semconv", "settings", "content", "hooks", "spans"}
 CORE |= {"neighbours", "lifecycle", "versions"}
 DOORS = {"api", "dispatching", "listening", "status"}
-ABOVE = CORE | DOORS | {"adapters", "statistics", "export", "store", "insights", "serve"}
+ABOVE = (
+    CORE | DOORS | {"adapters", "registry", "statistics", "export", "store", "insights", "serve"}
+)
 MAY_IMPORT |= dict.fromkeys(DOORS, CORE | {"statistics"})
 MAY_IMPORT |= {
     "instrumentor": ABOVE,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from ground_truth import ADAPTERS
 from test_neighbours import NEIGHBOURS
-from toolspan.adapters import ADAPTERS
 
 RUNNER = runpy.run_path(str(Path(__file__).with_name("run.py")), run_name="runner")
 ENVIRONMENTS = {file.stem: RUNNER["read"](file, source=True) for file in RUNNER["FILES"]}

@@ -13,9 +13,9 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import toolspan
+from ground_truth import ADAPTERS
 from receiver import Receiver, run_program
 from toolspan import containment, status, tool
-from toolspan.adapters import ADAPTERS
 from toolspan.status import FrameworkStatus, Status
 
 PACKAGE = Path(toolspan.__file__).parent
@@ -130,8 +130,7 @@ def test_what_is_untested_and_what_is_missing_is_said():
 
 
 def test_a_named_framework_that_is_absent_raises_clearly():
-    from toolspan.adapters import ADAPTERS
-    from toolspan.instrumentor import adapter_for
+    from toolspan.registry import adapter_for
 
     absent = {adapter.name for adapter in ADAPTERS if adapter_for(adapter.name) is None}
     for name in absent:

@@ -2,7 +2,13 @@
 
 from toolspan.api import call, record, run, tool, untraced
 from toolspan.dispatching import CallError, dispatch
-from toolspan.instrumentor import FrameworkNotFoundError, instrument, stats, uninstrument
+from toolspan.instrumentor import (
+    FrameworkNotFoundError,
+    instrument,
+    register,
+    stats,
+    uninstrument,
+)
 from toolspan.listening import on_call
 from toolspan.quickstart import configure, flush
 from toolspan.statistics import ToolStatistics
@@ -19,6 +25,7 @@ __all__ = [
     "instrument",
     "on_call",
     "record",
+    "register",
     "run",
     "stats",
     "status",

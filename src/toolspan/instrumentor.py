@@ -9,11 +9,11 @@ from opentelemetry import metrics, trace
 from opentelemetry.trace import ProxyTracerProvider
 
 from toolspan import semconv
-from toolspan.adapters import ADAPTERS
 from toolspan.containment import LOGGER, contained, forget_said
 from toolspan.hooks import PLACEMENTS, Placement
 from toolspan.lifecycle import TRACING, drain, undecided, wrapper_for
 from toolspan.neighbours import Watch
+from toolspan.registry import adapter_for, enlist, requirements
 from toolspan.settings import Settings, read_settings, sdk_is_disabled
 from toolspan.statistics import ToolStatistics
 from toolspan.statistics.metrics import DurationHistogram, observe
@@ -66,10 +66,14 @@ class Installation:
         if not isinstance(tracer_provider or trace.get_tracer_provider(), ProxyTracerProvider):
             TRACING.bind()
         for adapter in _chosen(names, settings.disabled):
-            self._place(adapter)
+            self.place(adapter)
 
-    def _place(self, adapter: Adapter) -> None:
+    def place(self, adapter: Adapter) -> None:
+        """Place an adapter's layers, and take out those of one that it replaces."""
         placement = PLACEMENTS.get(adapter.name)
+        if placement is not None and placement.adapter is not adapter:
+            placement.remove()
+            placement = None
         if placement is None:
             placement = PLACEMENTS[adapter.name] = Placement(adapter, wrapper_for)
         placement.place()
@@ -118,26 +122,12 @@ class Installation:
 
 def _chosen(names: tuple[str, ...], disabled: frozenset[str]) -> list[Adapter]:
     """The adapters that are wanted and installed; of one name, the one for the version here."""
-    known = dict.fromkeys(adapter.name for adapter in ADAPTERS)
+    known = requirements()
     for name in {*names, *disabled} - set(known):
         LOGGER.warning("toolspan knows no framework %r; allowed: %s", name, ", ".join(known))
     wanted = [name for name in names or known if name in known and name not in disabled]
     found = (adapter_for(name) for name in wanted)
     return [adapter for adapter in found if adapter is not None]
-
-
-def adapter_for(name: str) -> Adapter | None:
-    """The adapter of that name for the version installed here, None without one.
-
-    A version that nobody tested gets the newest adapter: whatever fits is placed.
-    """
-    found = None
-    for adapter in ADAPTERS:
-        if adapter.name == name and version_of(adapter.distribution) is not None:
-            if adapter.is_tested(version_of(adapter.distribution)):
-                return adapter
-            found = adapter
-    return found
 
 
 INSTALLATION: Final = Installation()
@@ -174,7 +164,7 @@ def instrument(
 
 def _is_name(name: object) -> bool:
     if type(name) is not str:
-        known = ", ".join(dict.fromkeys(repr(adapter.name) for adapter in ADAPTERS))
+        known = ", ".join(map(repr, requirements()))
         LOGGER.warning("toolspan.instrument() takes names of frameworks; allowed: %s", known)
     return type(name) is str
 
@@ -189,12 +179,39 @@ def _provider(given: Any, option: str, method: str) -> Any:
 
 
 def _check(names: tuple[str, ...]) -> None:
-    for adapter in ADAPTERS:
-        if adapter.name in names and adapter_for(adapter.name) is None:
+    for name, requirement in requirements().items():
+        if name in names and adapter_for(name) is None:
             raise FrameworkNotFoundError(
-                f"toolspan.instrument({adapter.name!r}): the distribution {adapter.distribution} "
-                f"is not installed; pip install 'toolspan[{adapter.name}]'"
+                f"toolspan.instrument({name!r}): {name} is not installed; "
+                f"pip install {requirement!r}"
             )
+
+
+def register(adapter: Adapter) -> None:
+    """Know an adapter that is not toolspan's own; where instrumentation is on, place it at once.
+
+    One that was registered before for the same name and versions gives way to it. Where toolspan
+    has an adapter of that name, the one whose tested range holds the installed version is taken.
+
+    Raises:
+        TypeError: it is no `toolspan.hooks.Adapter`.
+
+    >>> import toolspan
+    >>> from toolspan.hooks import Adapter, Hook
+    >>> from toolspan.toolcall import ToolCall
+    >>> read = lambda invocation: ToolCall(name=invocation.get("name"))
+    >>> hook = Hook("acme.agent:run_tool", read)
+    >>> register(Adapter(name="acme", distribution="acme", versions=">=1,<2", words=(hook,)))
+    """
+    enlist(adapter)
+    if TRACING.active and adapter.name not in TRACING.settings.disabled:
+        _place_registered(adapter)
+
+
+@contained
+def _place_registered(adapter: Adapter) -> None:
+    if adapter_for(adapter.name) is adapter:
+        INSTALLATION.place(adapter)
 
 
 @contained

@@ -1,11 +1,28 @@
-"""One file per framework; this is the one list of them."""
+"""One file per framework; this is the one list of them.
 
-from toolspan.adapters.langchain import ADAPTER as LANGCHAIN
-from toolspan.adapters.mcp_1 import ADAPTER as MCP_1
-from toolspan.adapters.mcp_2 import ADAPTER as MCP_2
-from toolspan.adapters.openai_agents import ADAPTER as OPENAI_AGENTS
-from toolspan.adapters.pydantic_ai import ADAPTER as PYDANTIC_AI
-from toolspan.adapters.smolagents import ADAPTER as SMOLAGENTS
+A file is loaded where its distribution is installed: a framework that is not there costs nothing.
+"""
 
-#: Two adapters of one name serve different versions; the installed one decides.
-ADAPTERS = (LANGCHAIN, MCP_1, MCP_2, OPENAI_AGENTS, PYDANTIC_AI, SMOLAGENTS)
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Listed(NamedTuple):
+    """A file of this folder, and what must be known before it is loaded."""
+
+    #: What `instrument()`, the extra and TOOLSPAN_DISABLED call the framework.
+    name: str
+    distribution: str
+    file: str
+
+
+#: Two files of one name serve different versions; the installed one decides.
+LIST = (
+    Listed("langchain", "langchain-core", "langchain"),
+    Listed("mcp", "mcp", "mcp_1"),
+    Listed("mcp", "mcp", "mcp_2"),
+    Listed("openai-agents", "openai-agents", "openai_agents"),
+    Listed("pydantic-ai", "pydantic-ai-slim", "pydantic_ai"),
+    Listed("smolagents", "smolagents", "smolagents"),
+)

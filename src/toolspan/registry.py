@@ -1,0 +1,93 @@
+"""Which adapters this process knows: ours, loaded by need, and those of other packages."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final, cast
+
+from toolspan.adapters import LIST
+from toolspan.containment import LOGGER, contained
+from toolspan.hooks import Adapter
+from toolspan.toolcall import clean, type_name
+from toolspan.versions import version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.metadata import EntryPoint
+
+    from toolspan.adapters import Listed
+
+#: Where another package names its adapters: `[project.entry-points.toolspan_adapter]`.
+GROUP: Final = "toolspan_adapter"
+
+_REGISTERED: Final[list[Adapter]] = []
+
+
+def enlist(adapter: Adapter) -> None:
+    """Know an adapter of somebody else from now on; one of its name and versions gives way.
+
+    Raises:
+        TypeError: it is no adapter.
+    """
+    if type(adapter) is not Adapter:
+        kind = clean(type_name(type(adapter)))
+        raise TypeError(f"toolspan.register() takes a toolspan.hooks.Adapter, not {kind}")
+    same = [one for one in _REGISTERED if _place_of(one) == _place_of(adapter)]
+    _REGISTERED[:] = [*(one for one in _REGISTERED if one not in same), adapter]
+
+
+def _place_of(adapter: Adapter) -> tuple[str, str, str]:
+    return adapter.name, adapter.distribution, adapter.versions
+
+
+def requirements() -> dict[str, str]:
+    """Every framework that is known here, installed or not, and what to give pip for it."""
+    _load_others()
+    others = {one.name: one.distribution for one in _REGISTERED}
+    return {**others, **{one.name: f"toolspan[{one.name}]" for one in LIST}}
+
+
+def adapter_for(name: str) -> Adapter | None:
+    """The adapter of that name for the version installed here, None without one.
+
+    A version that nobody tested gets the newest adapter: whatever fits is placed.
+    """
+    _load_others()
+    found = None
+    for adapter in _installed(name):
+        if adapter.is_tested(version_of(adapter.distribution)):
+            return adapter
+        found = adapter
+    return found
+
+
+def _installed(name: str) -> Iterator[Adapter]:
+    for one in LIST:
+        if one.name == name and version_of(one.distribution) is not None:
+            yield load(one)
+    for adapter in _REGISTERED:
+        if adapter.name == name and version_of(adapter.distribution) is not None:
+            yield adapter
+
+
+def load(listed: Listed) -> Adapter:
+    """The adapter that a file of ours describes."""
+    return cast("Adapter", import_module(f"toolspan.adapters.{listed.file}").ADAPTER)
+
+
+@cache
+def _load_others() -> None:
+    """Know the adapters that other packages name; one that cannot be loaded stops nothing."""
+    for entry in entry_points(group=GROUP):
+        adapter = _loaded(entry)
+        if type(adapter) is Adapter:
+            enlist(adapter)
+        else:
+            LOGGER.warning("toolspan leaves out the adapter %s: no Adapter there", entry.value)
+
+
+@contained
+def _loaded(entry: EntryPoint) -> object:
+    return entry.load()

@@ -19,6 +19,7 @@ class Listed(NamedTuple):
 
 #: Two files of one name serve different versions; the installed one decides.
 LIST = (
+    Listed("crewai", "crewai", "crewai"),
     Listed("langchain", "langchain-core", "langchain"),
     Listed("mcp", "mcp", "mcp_1"),
     Listed("mcp", "mcp", "mcp_2"),

@@ -131,13 +131,13 @@ class Placement:
         self.wanted = True
         for module in self._spots:
             if module in sys.modules:
-                self._arrived(sys.modules[module])
+                self._arrived(module, sys.modules[module])
             _await_import(module, self)
 
-    def arrived(self, module: ModuleType) -> None:
-        """Place the layers that belong into a module which was imported just now."""
+    def arrived(self, name: str, module: ModuleType) -> None:
+        """Place the layers that belong into a module which was imported just now as `name`."""
         if self.wanted:
-            self._arrived(module)
+            self._arrived(name, module)
 
     def remove(self) -> None:
         """Take out our layers; one that somebody stands on stays there and is quiet."""
@@ -147,17 +147,16 @@ class Placement:
         self.seats.clear()
         self.missing.clear()
 
-    def _arrived(self, module: ModuleType) -> None:
-        for qualname, word, path in self._spots[module.__name__]:
-            self._seat(module, qualname, word, path)
+    def _arrived(self, name: str, module: ModuleType) -> None:
+        for qualname, word, path in self._spots[name]:  # a module may say of itself what it likes
+            self._seat(f"{name}:{qualname}", module, word, path)
 
     @contained
-    def _seat(self, module: ModuleType, qualname: str, word: WordOfAdapter, path: Path) -> None:
-        label = f"{module.__name__}:{qualname}"
+    def _seat(self, label: str, module: ModuleType, word: WordOfAdapter, path: Path) -> None:
         wanted = path if isinstance(path, tuple) else (label,)
         if any(seat.path in wanted and seat.layer._self_word[0] is word for seat in self.seats):
             return
-        owner, name = _owner(module, qualname)
+        owner, name = _owner(module, label.partition(":")[2])
         if owner is None:
             self._note_missing(path, label)
             return
@@ -303,4 +302,4 @@ def _await_import(module: str, placement: Placement) -> None:
 
 def _imported(name: str, module: ModuleType) -> None:
     for placement in _AWAITED.get(name, ()):
-        placement.arrived(module)
+        placement.arrived(name, module)

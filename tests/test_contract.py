@@ -103,6 +103,8 @@ def first_hook(program):
 
 def pytest_generate_tests(metafunc):
     if "path" in metafunc.fixturenames:
+        for program in PROGRAMS.values():  # it knows how its framework wants to be imported
+            importlib.import_module(program)
         metafunc.parametrize("path", [path for name in PROGRAMS for path in paths_of(name)])
 
 

@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import io
 import json
 import logging
 import os
+import shutil
 import socket
 import sys
 import tempfile
 import threading
 import time
+import warnings
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-HOME = tempfile.TemporaryDirectory()
+HOME = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ.update(
-    HOME=HOME.name,  # it keeps files there
+    HOME=HOME,  # it keeps files there
     CREWAI_DISABLE_TELEMETRY="true",  # it would send to CrewAI
     CREWAI_TRACING_ENABLED="false",
+    CREWAI_TESTING="true",  # or it asks a new user whether it may
     CREWAI_DISABLE_VERSION_CHECK="true",
 )
 
-from crewai import Agent, BaseLLM, Crew, Task  # noqa: E402  # it reads them as it is imported
-from crewai.events.event_listener import event_listener  # noqa: E402
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of one of its modules that lets nobody set its attributes
+    from crewai import Agent, BaseLLM, Crew, Task
+from crewai.events.event_listener import event_listener  # noqa: E402  # it reads them at once
 from crewai.hooks import (  # noqa: E402
     register_before_tool_call_hook,
     unregister_before_tool_call_hook,
 )
 from crewai.mcp import MCPServerHTTP  # noqa: E402
 from crewai.tools import BaseTool, tool  # noqa: E402
+from crewai.tools.structured_tool import CrewStructuredTool  # noqa: E402
 from crewai.tools.tool_failure import ToolFailure  # noqa: E402
 from crewai.utilities.agent_utils import convert_tools_to_openai_schema  # noqa: E402
 from pydantic import PrivateAttr  # noqa: E402
@@ -169,13 +177,14 @@ echo = Echo()
 #: Ways in which a value goes through a tool and comes back.
 DOORS = {
     "argument": lambda value: echo.run(value=value),
-    "positional": echo.run,
+    "positional": lambda value: echo.run(value),
     "injected": lambda value: keeping(value=value).run(),
     "async": lambda value: ground_truth.finished(keeping(value=value).arun()),
     "text": lambda value: keeping(value=value).to_structured_tool().invoke({}),
 }
 #: What a host may copy and pickle.
-OBJECTS = {"tool": add, "kept": keeping(value=1), "class": Kept, "run": Agent.kickoff}
+STRUCTURED = CrewStructuredTool.from_function(ground_truth.add)  # others hold a lock
+OBJECTS = {"tool": STRUCTURED, "class": Kept, "run": Agent.message}
 
 
 def call(value):
@@ -248,8 +257,9 @@ def at_once(_calls):
 
 #: Its number is part of the tool's name.
 LISTENING = socket.create_server(("127.0.0.1", 0))
-URL = f"http://127.0.0.1:{LISTENING.getsockname()[1]}/mcp"
-REMOTE = f"mcp_127_0_0_1:{LISTENING.getsockname()[1]}_mcp_add"
+atexit.register(LISTENING.close)
+URL = f"http://localhost:{LISTENING.getsockname()[1]}/mcp"
+REMOTE = f"localhost:{LISTENING.getsockname()[1]}_mcp_add"
 
 
 @contextmanager
@@ -282,8 +292,19 @@ def through_mcp(calls):
         both(calls, mcps=[MCPServerHTTP(url=URL)])
 
 
+def quiet(situation):
+    """It warns of what it uses itself."""
+
+    def act(calls):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            situation(calls)
+
+    return act
+
+
 SITUATIONS = {
-    "sync": both,
+    "sync": run,
     "async": both,
     "streaming": streamed,
     "parallel": run,
@@ -300,6 +321,7 @@ SITUATIONS = {
     "MCP tools": through_mcp,
     "200 calls at once": at_once,
 }
+SITUATIONS = {name: quiet(situation) for name, situation in SITUATIONS.items()}
 GAPS = {
     "timed out": "a tool has no time limit; that of an agent leaves the tool running in its thread",
 }
@@ -319,9 +341,14 @@ def with_text(calls, times=1):
 
 ALL = ground_truth.SITUATIONS
 CALLS = {
-    **{name: with_text(ALL[name]) for name in ("sync", "async", "soft error", "unknown tool")},
+    **{name: with_text(ALL[name]) for name in ("async", "soft error", "unknown tool")},
     **{name: with_text(ALL[name], 6) for name in ("raising", "invalid arguments")},
-    **{name: with_text(ALL[name]) for name in ("retry", "agent as a tool")},
+    "agent as a tool": with_text(ALL["agent as a tool"]),
+    # Whatever text asks once more for what it has just got is told not to.
+    "retry": (
+        *with_text(ALL["retry"]),
+        *(in_text(replace(call, outcome="denied")) for call in ALL["retry"][1:]),
+    ),
     "streaming": (replace(*ALL["streaming"], path=(None,)),),  # a crew is a workflow
     "cancelled": (Call("nap", outcome="cancelled"),),  # what an agent calls runs in a thread
     "approval refused": with_text([asked("add", ground_truth.ONE_AND_TWO, "denied")]),

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import warnings
-from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("crewai", exc_type=ImportError)
+program = pytest.importorskip("programs.crewai_program", exc_type=ImportError)
 
-import programs.crewai_program as program
 from crewai import Crew, Task
+from crewai.agents import step_executor
 from crewai.flow.flow import Flow, listen, start
 from crewai.hooks import (
     register_after_tool_call_hook,
@@ -22,9 +20,13 @@ from crewai.hooks import (
 )
 from crewai.tools import tool
 from crewai.tools.tool_failure import ToolExecutionFailedError, ToolFailurePolicy
+from crewai.utilities.agent_utils import convert_tools_to_openai_schema
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import ground_truth
-from ground_truth import ONE_AND_TWO, RAN, asked, noted, path_of
+import toolspan
+from ground_truth import ONE_AND_TWO, RAN, asked, path_of
 from toolspan.settings import Settings
 
 
@@ -34,11 +36,6 @@ def _quiet():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
-
-
-def twice(name, arguments):
-    """The model asks for the same thing in two turns."""
-    return [asked(name, arguments, number=n, turn=n) for n in range(2)]
 
 
 def crew_of(*agents, **options):
@@ -55,22 +52,17 @@ OUTCOME, CACHED, ID = "toolspan.outcome", "toolspan.cached", "gen_ai.tool.call.i
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "text"])
 def test_an_answer_from_the_cache_is_a_call_that_ran_nothing(traced, native):
-    between = [asked("boom", {"reason": "x"}, number=5, turn=1)] if not native else []
-    calls = [*twice("add", ONE_AND_TWO)]
-    calls = [calls[0], *between, replace(calls[1], turn=2)]
-    helper = program.agent("helper", calls, program.TOOLS, native=native)
-    crew_of(helper, cache=True).kickoff()
-    adds = [one for one in said(traced, "gen_ai.tool.name", OUTCOME, CACHED) if one[0] == "add"]
-    assert len([one for one in RAN if one.name == "add"]) == 1
-    assert adds == [("add", "ok", None), ("add", "ok", True)]
+    wishes = [ONE_AND_TWO, {"a": 3, "b": 4}, ONE_AND_TWO]
+    calls = [asked("add", wish, number=n, turn=n) for n, wish in enumerate(wishes)]
+    crew_of(program.agent("helper", calls, program.TOOLS, native=native), cache=True).kickoff()
+    assert [one.arguments for one in RAN] == wishes[:2]
+    assert said(traced, OUTCOME, CACHED) == [("ok", None), ("ok", None), ("ok", True)]
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "text"])
 def test_a_tool_that_was_used_as_often_as_it_may_is_denied(traced, native):
     once = tool(max_usage_count=1)(ground_truth.add)
-    calls = [
-        asked("add", {"a": n, "b": 1}, number=n, turn=n) for n in range(2)
-    ]
+    calls = [asked("add", {"a": n, "b": 1}, number=n, turn=n) for n in range(2)]
     program.agent("helper", calls, [once], native=native).kickoff("hello")
     assert len(RAN) == 1
     assert said(traced, OUTCOME) == [("ok",), ("denied",)]
@@ -181,3 +173,75 @@ def test_a_crew_that_is_awaited_is_one_run(traced, way):
     ground_truth.finished(getattr(crew, way)())
     assert [span.name for span in traced.spans] == ["invoke_workflow crew", "execute_tool add"]
     assert len(RAN) == 1
+
+
+# -- a step of a plan ----------------------------------------------------------------------------
+
+STEPS = {
+    "ok": asked("add", ONE_AND_TWO),
+    "error": asked("boom", {"reason": "broken"}),
+    "tool_error": asked("complain", {"reason": "broken"}),
+    "unknown_tool": asked("delete", {"everything": True}),
+    "invalid_arguments": asked("add", {"a": "one"}),
+    "denied": asked("add", ONE_AND_TWO),
+}
+
+
+@pytest.mark.parametrize("word", STEPS)
+def test_a_step_of_a_plan_calls_as_an_agent_does(traced, word):
+    _, functions, _ = convert_tools_to_openai_schema(program.TOOLS)
+    call, refusals = STEPS[word], {"unknown_tool", "invalid_arguments", "denied"}
+
+    def before(_context):
+        return word != "denied"
+
+    register_before_tool_call_hook(before)
+    try:
+        step_executor.execute_single_native_tool_call(
+            program.as_call(call),
+            available_functions=functions,
+            original_tools=program.TOOLS,
+            event_source=None,
+            **dict.fromkeys(("structured_tools", "tools_handler", "agent", "task", "crew")),
+        )
+    finally:
+        unregister_before_tool_call_hook(before)
+    assert len(RAN) == (word not in refusals)
+    assert said(traced, OUTCOME, ID) == [(word, "call-1")]
+
+
+def test_arguments_that_are_no_json_are_invalid(traced, monkeypatch):
+    wish = program.as_call(asked("add"))
+    wish["function"]["arguments"] = '{"a": 1'
+    monkeypatch.setattr(program, "as_call", lambda _call: wish)
+    program.run([asked("add")])
+    assert (RAN, said(traced, OUTCOME, ID)) == ([], [("invalid_arguments", "call-1")])
+
+
+# -- its own telemetry ---------------------------------------------------------------------------
+
+
+def test_its_own_traces_and_ours_stay_apart(traced):
+    session = pytest.importorskip("crewai.telemetry.tracing.session")
+    theirs = InMemorySpanExporter()
+    own = session.TraceSession("run-1", [theirs])
+    try:
+        with own.activate():
+            crew_of(program.agent("helper", [asked("add", ONE_AND_TWO)], program.TOOLS)).kickoff()
+        own.flush()
+    finally:
+        own.shutdown()
+    assert "call tool" in {span.name for span in theirs.get_finished_spans()}
+    assert {span.instrumentation_scope.name for span in traced.spans} == {"toolspan"}
+    mine, others = (
+        {one.context.trace_id for one in spans}
+        for spans in (traced.spans, theirs.get_finished_spans())
+    )
+    assert mine.isdisjoint(others)
+    assert said(traced, OUTCOME) == [("ok",)]
+    assert [row.outcomes["ok"] for row in toolspan.stats().rows()] == [1]
+    assert toolspan.status().spans == {**toolspan.status().spans, "adopted": 0}
+
+
+def test_it_sets_no_provider_for_the_process():
+    assert not type(trace.get_tracer_provider()).__module__.startswith("crewai")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import warnings
 
 import pytest
 
-program = pytest.importorskip("programs.crewai_program", exc_type=ImportError)
+pytest.importorskip("programs.crewai_program", exc_type=ImportError)
 
 from crewai import Crew, Task
 from crewai.agents import step_executor
@@ -25,6 +24,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import ground_truth
+import programs.crewai_program as program
 import toolspan
 from ground_truth import ONE_AND_TWO, RAN, asked, path_of
 from toolspan.settings import Settings
@@ -33,8 +33,7 @@ from toolspan.settings import Settings
 @pytest.fixture(autouse=True)
 def _quiet():
     RAN.clear()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with program.quietly():
         yield
 
 

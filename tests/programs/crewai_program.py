@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import io
 import json
 import logging
@@ -292,12 +293,20 @@ def through_mcp(calls):
         both(calls, mcps=[MCPServerHTTP(url=URL)])
 
 
+@contextmanager
+def quietly():
+    """It warns of what it uses itself, and leaves a crew's database open."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+        gc.collect()
+
+
 def quiet(situation):
-    """It warns of what it uses itself."""
+    """Do that around a situation."""
 
     def act(calls):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with quietly():
             situation(calls)
 
     return act

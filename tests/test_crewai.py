@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,12 @@ from crewai.hooks import (
     unregister_before_tool_call_hook,
 )
 from crewai.tools import tool
-from crewai.tools.tool_failure import ToolExecutionFailedError, ToolFailurePolicy
+from crewai.tools.tool_failure import (
+    ToolExecutionFailedError,
+    ToolFailure,
+    ToolFailurePolicy,
+    ToolFailureReason,
+)
 from crewai.utilities.agent_utils import convert_tools_to_openai_schema
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -26,7 +33,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import ground_truth
 import programs.crewai_program as program
 import toolspan
-from ground_truth import ONE_AND_TWO, RAN, asked, path_of
+from ground_truth import ONE_AND_TWO, RAN, asked, noted, path_of
 from toolspan.settings import Settings
 
 
@@ -46,7 +53,8 @@ def said(traced, *keys):
     return [tuple(span.attributes.get(key) for key in keys) for span in traced.tools]
 
 
-OUTCOME, CACHED, ID = "toolspan.outcome", "toolspan.cached", "gen_ai.tool.call.id"
+OUTCOME, CACHED = "toolspan.outcome", "toolspan.cached"
+ID, WORKFLOW = "gen_ai.tool.call.id", "gen_ai.workflow.name"
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "text"])
@@ -73,6 +81,28 @@ def test_direct_calls_above_the_limit_are_denied(traced):
         once.run(**ONE_AND_TWO)
     assert len(RAN) == 1
     assert said(traced, OUTCOME) == [("ok",), ("denied",)]
+
+
+@tool
+@noted
+def exhausted() -> Any:
+    """Say of something else that it was used up."""
+    return ToolFailure(message="come back tomorrow", reason=ToolFailureReason.USAGE_LIMIT)
+
+
+@pytest.mark.parametrize("way", [program.run, program.text, lambda *_: exhausted.run()])
+def test_a_tool_that_ran_and_says_so_itself_has_failed(traced, way):
+    way([asked("exhausted")], exhausted)
+    assert len(RAN) == 1
+    assert said(traced, OUTCOME) == [("tool_error",)]
+
+
+def test_a_call_to_which_nobody_gave_an_id_has_none(traced, monkeypatch):
+    wish = SimpleNamespace(function_call=SimpleNamespace(name="add", args=ONE_AND_TWO))
+    monkeypatch.setattr(program, "as_call", lambda _call: wish)
+    program.run([asked("add")])
+    assert len(RAN) == 1
+    assert said(traced, OUTCOME, ID) == [("ok", None)]
 
 
 def test_what_hooks_of_the_program_change_is_still_one_call(traced):
@@ -164,6 +194,18 @@ def test_a_flow_is_one_run(traced, way):
     assert len({span.context.trace_id for span in traced.spans}) == 1
     assert [path_of(span, by_id) for span in traced.tools] == [(None,)] * 2
     assert traced.spans[0].name == "invoke_workflow Sums"
+    assert said(traced, WORKFLOW) == [("Sums",)] * 2
+
+
+def test_an_agent_by_itself_is_in_no_workflow(traced):
+    program.run([asked("add", ONE_AND_TWO)])
+    assert [span.name for span in traced.spans] == ["invoke_agent helper", "execute_tool add"]
+    assert said(traced, WORKFLOW) == [(None,)]
+
+
+def test_a_crew_that_streams_is_one_run(traced):
+    program.streamed([asked("add", ONE_AND_TWO)])
+    assert [span.name for span in traced.spans] == ["invoke_workflow crew", "execute_tool add"]
 
 
 @pytest.mark.parametrize("way", ["akickoff", "kickoff_async"])

@@ -51,13 +51,19 @@ def read_invoked(invocation: Invocation) -> ToolCall:
 
 def outcome(value: Any) -> Outcome:
     """A tool may give a failure instead of a result."""
-    return outcome_of(value) if is_a(value, "ToolFailure") else Outcome(value)
+    failed = is_a(value, "ToolFailure")
+    return Outcome(error="tool_error", message=value.message) if failed else Outcome(value)
 
 
 def outcome_of(failure: Any) -> Outcome:
-    """What the framework or the tool says of a failure."""
+    """What the framework says of a failure."""
     word = REASONS.get(failure.reason.value, "tool_error")
     return Outcome(error=word, message=failure.message)
+
+
+def limited(_invocation: Invocation, failure: Any) -> Outcome | None:
+    """The tool was used as often as it may."""
+    return None if failure is None else Outcome(error="denied")
 
 
 def invalid(_invocation: Invocation, error: Any) -> Outcome:
@@ -114,6 +120,7 @@ WORDS: tuple[WordOfAdapter, ...] = (
     ),
     Hook(f"{STRUCTURED}.invoke", read_invoked, outcome, inside=True),
     Hook(f"{STRUCTURED}.ainvoke", read_invoked, outcome, inside=True),
+    Witness(f"{BASE}:BaseTool._claim_usage", limited),
     Witness(f"{BASE}:BaseTool._validate_kwargs", invalid, "raised"),
     Witness(f"{STRUCTURED}._parse_args", invalid, "raised"),
     Refusal("crewai.utilities.tool_utils:run_before_tool_call_hooks", denied),

@@ -88,6 +88,10 @@ STEP = f"{UTILITIES}:execute_single_native_tool_call"
 ADAPTER = Adapter(
     name="crewai",
     title="CrewAI",
+    traces=(
+        "every tool, called natively, in a text or by a program, coworkers and MCP's too; cached "
+        "answers, refused calls; the run of an agent, a crew or a flow"
+    ),
     distribution="crewai",
     versions=">=1.15.21,<2",
     words=(

@@ -1,8 +1,9 @@
 """CrewAI: native calls of its agents, which are calls also where no tool runs, and its runs.
 
 Such a call lasts from the program's hooks and the cache to the answer; the tool below it is the
-same call. A crew or a flow is a workflow. Versions before 1.15.21 pin an OpenTelemetry older than
-ours; their own telemetry, and the newest one's, has a provider of its own.
+same call. A crew or a flow is a workflow. Its own telemetry has a provider of its own. From 1.7 to
+1.15.20 it pins an OpenTelemetry older than ours. Not seen: ids and refusals of native calls where
+an agent asks for the CrewAgentExecutor that went with 1.15.29.
 """
 
 from __future__ import annotations
@@ -23,18 +24,16 @@ def read(invocation: Invocation) -> ToolCall | None:
     if known is None:
         return None
     id_, name, asked = known
-    given = arguments(asked)
+    given, executor = arguments(asked), invocation.instance
     id_ = None if id_ == f"call_{id(wish)}" else id_  # nobody gave one
-    run = _functions(invocation).get(name)
-    if run is None:
+    there = invocation.get("available_functions")
+    if executor is not None:
+        there = executor._available_functions  # noqa: SLF001  # nowhere else
+    run = there.get(name)
+    tool = getattr(run, "__self__", None)
+    if tool is None:
         return ToolCall(name=name, arguments=given, id=id_)
-    return call_of(run.__self__, given, run, id_=id_)
-
-
-def _functions(invocation: Invocation) -> Any:
-    """The tools of an agent, or of a step of its plan."""
-    agent = invocation.instance
-    return invocation.get("available_functions") if agent is None else agent._available_functions  # noqa: SLF001  # nowhere else
+    return call_of(tool, given, run, id_=id_)
 
 
 def answered(answer: Any) -> Outcome:

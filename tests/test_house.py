@@ -50,7 +50,7 @@ MAY_IMPORT = {
 }
 CORE = {"toolcall", "containment", "semconv", "settings", "content", "hooks", "spans"}
 CORE |= {"neighbours", "lifecycle", "versions"}
-DOORS = {"api", "dispatching", "listening", "status"}
+DOORS = {"api", "dispatching", "listening"}
 ABOVE = (
     CORE | DOORS | {"adapters", "registry", "statistics", "export", "store", "insights", "serve"}
 )
@@ -60,9 +60,11 @@ MAY_IMPORT |= {
     "entry_point": {"instrumentor"},
     "quickstart": ABOVE | {"instrumentor"},
     "testing": ABOVE | {"instrumentor", "__init__"},
-    "cli": ABOVE | {"instrumentor", "quickstart", "testing", "__init__"},
+    "findings": {"settings", "status"},
+    "status": ABOVE | {"instrumentor", "quickstart", "findings"},
+    "cli": ABOVE | {"instrumentor", "quickstart", "testing", "status", "findings", "__init__"},
     "__main__": {"cli"},
-    "__init__": ABOVE | {"instrumentor", "quickstart", "testing"},
+    "__init__": ABOVE | {"instrumentor", "quickstart", "testing", "status"},
 }
 
 CATCH_ALL = {"Exception", "BaseException"}

@@ -45,6 +45,8 @@ _TOLD: Final = (
 )
 #: The neighbours whose spans have been seen in this process: without any, nobody is looked for.
 SEEN: Final[set[str]] = set()
+#: The scopes that traced one call together, each by a span of its own: that cannot be stopped.
+DOUBLED: Final[set[tuple[str, ...]]] = set()
 _RUNS: Final = frozenset({semconv.INVOKE_AGENT, semconv.INVOKE_WORKFLOW})
 
 
@@ -100,6 +102,13 @@ def scope_of(span: Span | ReadableSpan) -> str:
     """The instrumentation scope's name of an SDK span, else nothing."""
     scope: Any = getattr(span, "instrumentation_scope", None)
     return scope.name if scope is not None else ""
+
+
+def note_doubles(spans: tuple[Span, ...]) -> None:
+    """Remember who traced the same call beside one another, for `status()`."""
+    scopes = tuple(sorted({scope_of(span) for span in spans}))
+    if len(scopes) > 1:
+        DOUBLED.add(scopes)
 
 
 def makes_current(span: Span) -> bool:

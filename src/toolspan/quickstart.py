@@ -141,6 +141,11 @@ def flush(timeout: float = FLUSH_SECONDS) -> Flushed:
     return report if _PROCESS.traces else replace(report, complete=False, note=_whose())
 
 
+def pipeline() -> Pipeline | None:
+    """What `configure()` built for the spans of this process; None where they go another way."""
+    return _PROCESS.pipeline if _PROCESS.traces else None
+
+
 @contained
 def _configure(arguments: Mapping[str, object]) -> QuickStart:
     given = _checked(arguments)

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from toolspan import semconv
 from toolspan.containment import contained
+from toolspan.foreign import OPENINFERENCE, TRACELOOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,8 +129,8 @@ def is_tool_span_of(span: Span, tool: str) -> bool:
     known: Any = getattr(span, "attributes", None) or {}
     marked = (
         known.get(semconv.OPERATION) == semconv.EXECUTE_TOOL
-        or known.get("openinference.span.kind") == "TOOL"
-        or known.get("traceloop.span.kind") == "tool"
+        or known.get(OPENINFERENCE) == "TOOL"
+        or known.get(TRACELOOP) == "tool"
     )
     return bool(marked and known.get(semconv.TOOL_NAME, known.get("tool.name", tool)) == tool)
 
@@ -141,6 +142,6 @@ def is_run_span(span: Span) -> bool:
     known: Any = getattr(span, "attributes", None) or {}
     return (
         known.get(semconv.OPERATION) in _RUNS
-        or known.get("openinference.span.kind") in {"AGENT", "CHAIN"}
-        or known.get("traceloop.span.kind") in {"agent", "workflow"}
+        or known.get(OPENINFERENCE) in {"AGENT", "CHAIN"}
+        or known.get(TRACELOOP) in {"agent", "workflow"}
     )

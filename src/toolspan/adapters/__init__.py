@@ -19,6 +19,7 @@ class Listed(NamedTuple):
 
 #: Two files of one name serve different versions; the installed one decides.
 LIST = (
+    Listed("crewai", "crewai", "crewai"),
     Listed("langchain", "langchain-core", "langchain"),
     Listed("llamaindex", "llama-index-core", "llamaindex"),
     Listed("mcp", "mcp", "mcp_1"),

@@ -232,13 +232,13 @@ class Placement:
         self.wanted = True
         for module in self._spots:
             if module in sys.modules:
-                self._arrived(sys.modules[module])
+                self._arrived(module, sys.modules[module])
             _await_import(module, self)
 
-    def arrived(self, module: ModuleType) -> None:
-        """Place the layers that belong into a module which was imported just now."""
+    def arrived(self, name: str, module: ModuleType) -> None:
+        """Place the layers that belong into a module which was imported just now as `name`."""
         if self.wanted:
-            self._arrived(module)
+            self._arrived(name, module)
 
     def remove(self) -> None:
         """Take out our layers; one that somebody stands on stays there and is quiet."""
@@ -259,19 +259,18 @@ class Placement:
         gone = [paths[-1] for paths in wanted if all(map(_is_gone, paths))]
         return list(dict.fromkeys((*self.missing, *gone)))
 
-    def _arrived(self, module: ModuleType) -> None:
-        for qualname, word, path in self._spots[module.__name__]:
-            self._seat(module, qualname, word, path)
+    def _arrived(self, name: str, module: ModuleType) -> None:
+        for qualname, word, path in self._spots[name]:  # a module may say of itself what it likes
+            self._seat(f"{name}:{qualname}", module, word, path)
 
     @contained
-    def _seat(self, module: ModuleType, qualname: str, word: WordOfAdapter, path: Path) -> None:
-        label = f"{module.__name__}:{qualname}"
+    def _seat(self, label: str, module: ModuleType, word: WordOfAdapter, path: Path) -> None:
         wanted = path if isinstance(path, tuple) else (label,)
         if any(seat.path in wanted and seat.word is word for seat in self.seats):
             return
         if any(map(_is_there, wanted[: wanted.index(label)])):
             return  # of alternatives the first that exists is taken, whichever module came first
-        owner, name = _owner(module, qualname)
+        owner, name = _owner(module, label.partition(":")[2])
         if owner is None:
             self._note_missing(path, label)
             return
@@ -431,4 +430,4 @@ def _await_import(module: str, placement: Placement) -> None:
 
 def _imported(name: str, module: ModuleType) -> None:
     for placement in _AWAITED.get(name, ()):
-        placement.arrived(module)
+        placement.arrived(name, module)

@@ -29,6 +29,7 @@ SCOPES: Final = (
     "opentelemetry.instrumentation.langchain",
     "opentelemetry.instrumentation.mcp",
     "logfire.",
+    "llamaindex.opentelemetry.tracer",
     "mcp-python-sdk",
     "pydantic-ai",
 )

@@ -10,6 +10,7 @@ import copy
 import functools
 import importlib.util
 import inspect
+import operator
 import pkgutil
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -44,18 +45,27 @@ class _BoundLayer(_Bound):
     __slots__ = ()  # so that its attributes are those of the function below it
 
     def __copy__(self) -> Any:
+        _ask_below(self, copy.copy)
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        _ask_below(self, copy.deepcopy, memo)
         if not inspect.ismethod(self):
             return self
         owner = copy.deepcopy(self.__self__, memo)
         return getattr(owner, self.__name__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        _ask_below(self, operator.methodcaller("__reduce_ex__", protocol))
         if inspect.ismethod(self):
             return getattr, (self.__self__, self.__name__)
         return pkgutil.resolve_name, (f"{self.__module__}:{self.__qualname__}",)
+
+
+def _ask_below(layer: Any, way: Callable[..., Any], *more: Any) -> None:
+    """Let somebody else's wrapper below refuse to be copied, as it does without us."""
+    if isinstance(layer.__wrapped__, (wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper)):
+        way(layer.__wrapped__, *more)
 
 
 class Layer(_Function):
@@ -103,6 +113,95 @@ class Seat(NamedTuple):
     layer: Layer
     inherited: bool
 
+    @property
+    def word(self) -> Any:
+        """What the layer serves."""
+        return self.layer._self_word[0]
+
+    def remove(self) -> None:
+        """Take the layer out, unless somebody stands on it."""
+        if vars(self.owner).get(self.name) is not self.layer:
+            return
+        if self.inherited:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.layer.__wrapped__)
+
+
+class Family:
+    """The layers of one word in a class and in every class below it, present and later.
+
+    Each class that has a function of its own gets one. Only Python knows the classes: none is
+    kept alive by us.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        root: Any,
+        name: str,
+        serves: tuple[Any, Any],
+        make: Callable[[Target], Wrapper],
+    ) -> None:
+        self.path = path
+        self.word = serves[0]
+        self._serves = serves
+        self._root = root
+        self._name = name
+        self._make = make
+        self._wanted = True
+        self._before = vars(root).get("__init_subclass__")
+        self._herald = self._heralded()
+        for member in _members(root):
+            self._join(member)
+        root.__init_subclass__ = self._herald
+
+    def _heralded(self) -> Any:
+        """An `__init_subclass__` for the root that tells of each class to come."""
+        family, root, before = self, self._root, self._before
+
+        def announced(cls: Any, /, *args: Any, **kwargs: Any) -> None:
+            if before is None:  # whatever comes after the root, for this very class
+                super(root, cls).__init_subclass__(*args, **kwargs)
+            else:
+                before.__get__(None, cls)(*args, **kwargs)
+            family._arrived(cls)
+
+        return classmethod(announced)
+
+    @contained
+    def _arrived(self, member: type) -> None:
+        if self._wanted:
+            self._join(member)
+
+    def _join(self, member: type) -> None:
+        own = vars(member).get(self._name)
+        if inspect.isroutine(own) and not getattr(own, "__isabstractmethod__", False):
+            _seated(self.path, member, self._name, self._serves, self._make)
+
+    def remove(self) -> None:
+        """Take out every layer that nobody stands on; what stays is quiet."""
+        self._wanted = False
+        if vars(self._root).get("__init_subclass__") is self._herald:
+            if self._before is None:
+                del self._root.__init_subclass__
+            else:
+                self._root.__init_subclass__ = self._before
+        for member in _members(self._root):
+            layer = vars(member).get(self._name)
+            if type(layer) is Layer and layer._self_word[0] is self.word:
+                setattr(member, self._name, layer.__wrapped__)
+
+
+def _members(root: Any) -> list[Any]:
+    """A class and all below it, each once."""
+    found, known = [root], {id(root)}
+    for one in found:
+        below = [member for member in type.__subclasses__(one) if id(member) not in known]
+        known.update(map(id, below))
+        found += below
+    return found
+
 
 #: The placements of this process, by the adapter's name.
 PLACEMENTS: Final[dict[str, Placement]] = {}
@@ -118,7 +217,7 @@ class Placement:
     ) -> None:
         self.adapter = adapter
         self.wanted = False
-        self.seats: list[Seat] = []
+        self.seats: list[Seat | Family] = []
         self.missing: list[str] = []
         self._actor = actor
         self._spots: dict[str, list[tuple[str, WordOfAdapter, Path]]] = {}
@@ -133,19 +232,19 @@ class Placement:
         self.wanted = True
         for module in self._spots:
             if module in sys.modules:
-                self._arrived(sys.modules[module])
+                self._arrived(module, sys.modules[module])
             _await_import(module, self)
 
-    def arrived(self, module: ModuleType) -> None:
-        """Place the layers that belong into a module which was imported just now."""
+    def arrived(self, name: str, module: ModuleType) -> None:
+        """Place the layers that belong into a module which was imported just now as `name`."""
         if self.wanted:
-            self._arrived(module)
+            self._arrived(name, module)
 
     def remove(self) -> None:
         """Take out our layers; one that somebody stands on stays there and is quiet."""
         self.wanted = False
         for seat in reversed(self.seats):
-            _unseat(seat)
+            seat.remove()
         self.seats.clear()
         self.missing.clear()
 
@@ -160,24 +259,24 @@ class Placement:
         gone = [paths[-1] for paths in wanted if all(map(_is_gone, paths))]
         return list(dict.fromkeys((*self.missing, *gone)))
 
-    def _arrived(self, module: ModuleType) -> None:
-        for qualname, word, path in self._spots[module.__name__]:
-            self._seat(module, qualname, word, path)
+    def _arrived(self, name: str, module: ModuleType) -> None:
+        for qualname, word, path in self._spots[name]:  # a module may say of itself what it likes
+            self._seat(f"{name}:{qualname}", module, word, path)
 
     @contained
-    def _seat(self, module: ModuleType, qualname: str, word: WordOfAdapter, path: Path) -> None:
-        label = f"{module.__name__}:{qualname}"
+    def _seat(self, label: str, module: ModuleType, word: WordOfAdapter, path: Path) -> None:
         wanted = path if isinstance(path, tuple) else (label,)
-        if any(seat.path in wanted and seat.layer._self_word[0] is word for seat in self.seats):
+        if any(seat.path in wanted and seat.word is word for seat in self.seats):
             return
         if any(map(_is_there, wanted[: wanted.index(label)])):
             return  # of alternatives the first that exists is taken, whichever module came first
-        owner, name = _owner(module, qualname)
+        owner, name = _owner(module, label.partition(":")[2])
         if owner is None:
             self._note_missing(path, label)
             return
         self.missing = [gap for gap in self.missing if gap not in wanted]
-        self.seats.append(_seated(label, owner, name, (word, path), self._make(word, path)))
+        sit = Family if getattr(word, "subclasses", False) else _seated
+        self.seats.append(sit(label, owner, name, (word, path), self._make(word, path)))
 
     def _make(self, word: WordOfAdapter, path: Path) -> Callable[[Target], Wrapper]:
         decides = path in getattr(word, "decide", ())
@@ -285,15 +384,6 @@ def options_of(function: Any) -> Mapping[str, Any]:
     return next(found, {})
 
 
-def _unseat(seat: Seat) -> None:
-    if vars(seat.owner).get(seat.name) is not seat.layer:
-        return
-    if seat.inherited:
-        delattr(seat.owner, seat.name)
-    else:
-        setattr(seat.owner, seat.name, seat.layer.__wrapped__)
-
-
 def _target(owner: Any, found: Any) -> Target:
     function = found.__func__ if isinstance(found, (classmethod, staticmethod)) else found
     bound = inspect.isclass(owner) and not isinstance(found, staticmethod)
@@ -340,4 +430,4 @@ def _await_import(module: str, placement: Placement) -> None:
 
 def _imported(name: str, module: ModuleType) -> None:
     for placement in _AWAITED.get(name, ()):
-        placement.arrived(module)
+        placement.arrived(name, module)

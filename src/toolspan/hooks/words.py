@@ -104,6 +104,9 @@ class Hook:
     prefix: str | None = None
     #: The call's id is a key: of the events that announced it, and of its body in another task.
     keyed: bool = False
+    #: In the class that the path names and in every class below it, present and later: each that
+    #: has a function of its own is a layer; inside one another, by `super()`, they are one call.
+    subclasses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +136,12 @@ class Carrier:
 
     path: Path
     #: The calls to come: each gives its id, agent and conversation to the first one below that has
-    #: its name and arguments.
+    #: its name and arguments, where both have them.
     read: Callable[[Invocation], Iterable[ToolCall]]
+    #: around: below this function; before: below the one that another word of the kind is around,
+    #: and that calls this one in between to find out the agent.
+    when: Literal["around", "before"] = "around"
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

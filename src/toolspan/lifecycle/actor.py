@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from contextvars import copy_context
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from toolspan.containment import contained, contained_hot
@@ -24,7 +25,7 @@ from toolspan.hooks import (
     Witness,
 )
 from toolspan.lifecycle.call import begin_call, current_call
-from toolspan.lifecycle.carrying import begin_carrying
+from toolspan.lifecycle.carrying import begin_carrying, learn
 from toolspan.lifecycle.drivers import driver_for, managing
 from toolspan.lifecycle.events import Watching, begin_body, begin_keyed
 from toolspan.lifecycle.propagation import inject
@@ -47,6 +48,8 @@ def wrapper_for(adapter: Adapter, word: Any, target: Target) -> Wrapper:
 
 
 def _hook(_adapter: Adapter, hook: Hook, target: Target) -> Wrapper:
+    if hook.subclasses:
+        hook = replace(hook)  # this layer's own: by it, `super()` is told from a second call
     begin = begin_keyed if hook.keyed else begin_call
 
     @contained_hot
@@ -75,7 +78,7 @@ def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
     @contained
     def decide(_instance: Any, _args: Any, _kwargs: Any, _seen: Any) -> None:
         life = undecided()
-        if life is not None and life.word is decision.word:
+        if life is not None and life.word == decision.word:
             life.decide()
 
     return _acting(getattr(decision.word, "deciding", "after"), target, decide)
@@ -110,6 +113,14 @@ def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
 
 
 def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
+    if word.when == "before":
+
+        @contained
+        def adding(instance: Any, args: Any, kwargs: Any, _seen: Any) -> None:
+            learn(word.read(Invocation(instance, args, kwargs, target.parameters)))
+
+        return _acting(word.when, target, adding)
+
     @contained
     def opener(instance: Any, args: Any, kwargs: Any) -> Any:
         current = wanted_context()
@@ -231,7 +242,7 @@ def _call_of(adapter: Adapter) -> LiveCall | None:
     live = current_call()
     if live is None or live.done or not TRACING.active:
         return None
-    mine = any(word is live.word or id(word) in live.merged for word in adapter.words)
+    mine = any(word in adapter.words for word in (live.word, *live.merged))
     return live if mine else None
 
 

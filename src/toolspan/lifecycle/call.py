@@ -65,8 +65,8 @@ class LiveCall(Life):
 
     #: What an inner function or layer saw of this call's end.
     told: Outcome | None = None
-    #: The layers of other adapters that found this very call below their own door.
-    merged: frozenset[int] = frozenset()
+    #: The layers that found this very call below their own door.
+    merged: tuple[Hook, ...] = ()
     _key: tuple[str, str, object] | None = None
     _links: tuple[Link, ...] = ()
     #: What further neighbours began for this call, beside the adopted span: it tells the outcome
@@ -133,18 +133,20 @@ class LiveCall(Life):
         if not self.undecided:
             return
         self.undecided = False
+        around: Any = otel.get_current().get(SPAN)
         if self.noticed:
             self.adopt(self.noticed[0])
             self._doubles = self.noticed[1:]
             if self._doubles:
                 note_doubles(self.noticed)
             self._tell_doubles("cancelled")
+        elif SEEN and around is not None and self._is_of_this_call(around):
+            self.adopt(around)
         else:
             self._open(otel.get_current())
         if self.span is None or not makes_current(self.span):
             current = otel.get_current()
-            around: Any = current.get(SPAN)
-            self.enter(otel.Context({**current, LIFE: self, SPAN: self.span or around}))
+            self.enter(otel.Context({**current, LIFE: self, SPAN: self.span or current.get(SPAN)}))
 
     def adopt(self, span: Span) -> None:
         """Let this call be told on somebody else's span."""
@@ -206,7 +208,7 @@ class LiveCall(Life):
         named = known or call.name == self.call.name or self._prefixes(call, hook.prefix)
         if self.done or self.call.kind == "server" or not named:
             return False
-        if hook is self.word or id(hook) in self.merged:
+        if hook is self.word or any(hook is one for one in self.merged):
             self.told = None  # the body tries again: how its first try ended is not its own end
             return False
         mine, theirs = self.call.arguments, call.arguments
@@ -218,7 +220,7 @@ class LiveCall(Life):
 
     def serves(self, call: ToolCall, hook: Hook) -> bool:
         """Whether `call`, seen by a server that runs this call's body, is this very call."""
-        if self.done or call.kind != "server" or id(hook) in self.merged:
+        if self.done or call.kind != "server" or any(hook is one for one in self.merged):
             return False
         self.merge(call, hook)
         return True
@@ -226,7 +228,7 @@ class LiveCall(Life):
     def merge(self, call: ToolCall, hook: Hook) -> None:
         """Take what another layer of this very call knows."""
         TRACING.counts["merged"] += 1
-        self.merged |= {id(hook)}
+        self.merged += (hook,)
         self.enrich(call.attributes)
 
     def _prefixes(self, call: ToolCall, end: str | None) -> bool:
@@ -310,12 +312,16 @@ class Merged:
     @contained
     def ended(self, value: Any) -> None:
         """The inner layer returned."""
-        self.outer.hear(self._hook.outcome(value))
+        if not self._hook.subclasses:  # else the function that overrides it says more
+            self.outer.hear(self._hook.outcome(value))
 
     @contained
     def raised(self, error: BaseException, *, collected: bool = False) -> None:  # noqa: ARG002  # the outer one ends
-        """The inner layer raised; the outer one may swallow it."""
-        self.outer.hear(outcome_of_error(error, self._hook.raised))
+        """The inner layer raised; the outer one may swallow it, an override make up for it."""
+        if self._hook.subclasses:
+            self.outer.told = None
+        else:
+            self.outer.hear(outcome_of_error(error, self._hook.raised))
 
     def over(self, outcome: Outcome, *, collected: bool = False) -> None:
         """The inner layer was dropped; the outer one ends the call."""

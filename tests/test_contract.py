@@ -61,7 +61,8 @@ def paths_of(framework):
 
 def also(word):
     """Other modules that hold the very function."""
-    return [f"{module}:{word.path.partition(':')[2]}" for module in getattr(word, "also", ())]
+    first = word.path if isinstance(word.path, str) else word.path[0]
+    return [f"{module}:{first.partition(':')[2]}" for module in getattr(word, "also", ())]
 
 
 def exists(path):
@@ -94,10 +95,12 @@ def program(request):
 def first_hook(program):
     """Where the first hook of this framework sits."""
     return next(
-        word.path
+        path
         for adapter in adapters_of(program.FRAMEWORK)
         for word in adapter.words
-        if type(word) is Hook and exists(word.path)
+        if type(word) is Hook
+        for path in ([word.path] if isinstance(word.path, str) else word.path)
+        if exists(path)
     )
 
 
@@ -248,7 +251,7 @@ ASKED = (
     inspect.isfunction,
     inspect.ismethod,
     inspect.isroutine,
-    lambda function: function.__doc__ and inspect.getdoc(function),  # else it is not the one found
+    inspect.getdoc,
     inspect.getsourcefile,
     callable,
     lambda function: str(inspect.signature(function)),

@@ -157,11 +157,14 @@ def _enrich(_adapter: Adapter, word: Enrich, target: Target) -> Wrapper:
 def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
     @contained
     def instead(instance: Any, args: Any, kwargs: Any) -> Any:
-        live = _call_of(adapter)
-        invocation = Invocation(instance, args, kwargs, target.parameters)
-        if live is None or not word.when(invocation):
+        live = None if word.beside else _call_of(adapter)
+        if live is None and not (word.beside and wanted_context() is not None):
             return None
-        live.enrich(word.attributes(invocation))
+        invocation = Invocation(instance, args, kwargs, target.parameters)
+        if not word.when(invocation):
+            return None
+        if live is not None:
+            live.enrich(word.attributes(invocation))
         return Muted(live, word.texts)
 
     def muted(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

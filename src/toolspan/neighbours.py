@@ -30,12 +30,15 @@ SCOPES: Final = (
     "logfire.",
     "mcp-python-sdk",
     "pydantic-ai",
+    "gcp.vertex.agent",
+    "fastmcp",
 )
 #: Those who make their span current themselves, be it after our layers.
 _CURRENT: Final = (
     "opentelemetry.instrumentation.genai.",
     "opentelemetry.util.genai.",
     "pydantic-ai",
+    "gcp.vertex.agent",
 )
 #: Those who hear of an end by callbacks: LangChain tells them of no cancellation.
 _TOLD: Final = (

@@ -25,4 +25,5 @@ LIST = (
     Listed("openai-agents", "openai-agents", "openai_agents"),
     Listed("pydantic-ai", "pydantic-ai-slim", "pydantic_ai"),
     Listed("smolagents", "smolagents", "smolagents"),
+    Listed("google-adk", "google-adk", "google_adk"),
 )

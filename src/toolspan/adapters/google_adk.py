@@ -1,7 +1,8 @@
-"""Google ADK from 2.9: every call of an agent is executed at one place, which traces itself, always.
+"""Google ADK: every call of an agent is executed at one place, which traces itself, always.
 
-Its own span is adopted; what it writes there at the end we write, for it records an exception twice,
-texts and all. A turn of several calls gets a further one for all answers together: that is muted.
+Its own span is adopted; what it writes there at the end we write, for it records an exception
+twice, texts and all. A turn of several calls gets one more for all answers together: that is muted.
+Of what the program or a workflow's node runs without an agent, the tools of functions are seen.
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ def read(invocation: Invocation) -> ToolCall:
 def read_tool(invocation: Invocation) -> ToolCall:
     """A function's tool that runs by itself: in an agent that is the same call."""
     tool = invocation.instance
-    return ToolCall(
-        name=tool.name, description=tool.description, arguments=invocation.get("args")
-    )
+    return ToolCall(name=tool.name, description=tool.description, arguments=invocation.get("args"))
 
 
 def event_of(_event: Any) -> Outcome:
@@ -83,8 +82,8 @@ def named(start: str) -> Any:
     return when
 
 
-def is_all(_invocation: Invocation) -> bool:
-    """Of what ADK would write then, we said all, and the exception's texts nowhere."""
+def always(_invocation: Invocation) -> bool:
+    """A `when`: of what ADK would write then, we said all, and the exception's texts nowhere."""
     return True
 
 
@@ -108,50 +107,36 @@ def read_run(invocation: Invocation) -> RunFacts:
 
 
 FLOWS = "google.adk.flows.llm_flows"
+TOOLS = f"{FLOWS}.tools"
 TRACING = "google.adk.telemetry.tracing"
 SPAN = f"{TRACING}:tracer.start_as_current_span"
-BEFORE = "google.adk.plugins.plugin_manager:PluginManager.run_before_tool_callback"
-#: What every version has.
-COMMON = (
-    Hook("google.adk.tools.function_tool:FunctionTool.run_async", read_tool, outcome, inside=True),
-    Mute(SPAN, named("execute_tool (merged"), beside=True),
-    Enrich(SPAN, named("execute_tool ")),
-    Mute(f"{TRACING}:trace_tool_call", is_all, said),
-    Run(f"{FLOWS}.base_llm_flow:BaseLlmFlow.run_async", read_run),
-    Run(f"{FLOWS}.base_llm_flow:BaseLlmFlow.run_live", read_run),
-)
-
-
-def moved(file: str, now: str, before: str) -> tuple[str, ...]:
-    """Where a function is from 2.12 and where it was before."""
-    return f"{FLOWS}.tools.{now}:{file}", f"{FLOWS}.{before}:{file}"
-
 
 ADAPTER = Adapter(
     name="google-adk",
     title="Google ADK",
     distribution="google-adk",
-    versions=">=2.9,<3",
+    versions=">=2.13,<3",  # those before it and toolspan want other versions of OpenTelemetry
     words=(
         Hook(
-            moved("_execute_single_prepared_call", "_caller", "_tool_caller"),
+            f"{TOOLS}._caller:_execute_single_prepared_call",
             read,
             event_of,
-            decide=(BEFORE,),
+            decide=("google.adk.plugins.plugin_manager:PluginManager.run_before_tool_callback",),
             deciding="before",
-            also=(f"{FLOWS}.tools._live_caller",),
+            also=(f"{TOOLS}._live_caller",),
         ),
-        Witness(moved("_call_tool_async", "_caller", "_tool_caller"), gave),
-        Witness(f"{FLOWS}.tools._live_caller:_call_tool_async", gave),
-        Witness(f"{FLOWS}.tools._caller:apply_confirmation_gate", gave),
-        Witness(
-            moved("run_on_tool_error_callbacks", "_error_handler", "_tool_error_handler"), handled
+        Hook(
+            "google.adk.tools.function_tool:FunctionTool.run_async", read_tool, outcome, inside=True
         ),
-        Mute(
-            moved("trace_merged_tool_calls", "_batch_executor", "_batch_tool_executor"),
-            is_all,
-            beside=True,
-        ),
-        *COMMON,
+        Witness(f"{TOOLS}._caller:_call_tool_async", gave),
+        Witness(f"{TOOLS}._live_caller:_call_tool_async", gave),
+        Witness(f"{TOOLS}._caller:apply_confirmation_gate", gave),
+        Witness(f"{TOOLS}._error_handler:run_on_tool_error_callbacks", handled),
+        Enrich(SPAN, named("execute_tool ")),
+        Mute(f"{TRACING}:trace_tool_call", always, said),
+        Mute(SPAN, named("execute_tool (merged)"), beside=True),
+        Mute(f"{TOOLS}._batch_executor:trace_merged_tool_calls", always, beside=True),
+        Run(f"{FLOWS}.base_llm_flow:BaseLlmFlow.run_async", read_run),
+        Run(f"{FLOWS}.base_llm_flow:BaseLlmFlow.run_live", read_run),
     ),
 )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     class _Function(wrapt.FunctionWrapper[..., Any]):
         _self_word: tuple[Any, Any]
         _self_again: Any
+        _self_unbound: Any
 else:  # wrapt 1 has no types
     _Bound, _Function = wrapt.BoundFunctionWrapper, wrapt.FunctionWrapper
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from itertools import pairwise
 
 import pytest
+from opentelemetry import context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 import ground_truth
 import toolspan
@@ -18,6 +20,8 @@ from toolspan.settings import Settings
 fastmcp = pytest.importorskip("fastmcp")
 from fastmcp import telemetry  # noqa: E402  # where it is installed
 from fastmcp.exceptions import ToolError  # noqa: E402
+from fastmcp.server import create_proxy  # noqa: E402
+from fastmcp.server.middleware.error_handling import RetryMiddleware  # noqa: E402
 from mcp import MCPError  # noqa: E402
 
 SECRET = "canary-77aa"
@@ -102,7 +106,7 @@ def test_a_call_is_one_client_span_and_one_server_span_in_one_trace(start, serve
     assert [span.attributes["toolspan.outcome"] for span in (client, serving)] == [outcome] * 2
     assert [span.name for span in (client, serving)] == [f"tools/call {name}"] * 2
     assert serving.instrumentation_scope.name == start.scope
-    assert client.instrumentation_scope.name == "toolspan"
+    assert client.instrumentation_scope.name == start.scope
     failed = outcome != "ok"
     for span in (client, serving):
         assert span.status.is_ok is not failed
@@ -141,7 +145,8 @@ def test_its_own_spans_say_with_us_what_they_say_without_us(trace_with, server, 
         (before,), (after,) = theirs, ours
         assert before.instrumentation_scope.name == "fastmcp"
         assert before.name == after.name
-        assert before.attributes.keys() - {"fastmcp.span.seam"} <= after.attributes.keys()
+        ids = {"mcp.session.id"}  # in memory it is new for each request
+        assert before.attributes.keys() - ids <= after.attributes.keys()
 
 
 def test_calls_at_once_are_a_pair_of_spans_each(start, server):
@@ -203,22 +208,95 @@ def test_a_tool_of_a_mounted_server_has_no_span_more(start, server):
     assert len(RAN) == 1
 
 
-def test_a_server_that_calls_its_own_tool_gives_its_own_span_or_none_which_is_the_declared_gap(
-    start, server
-):
-    """It is no request, and what runs the tool is entered by requests too."""
+DIRECTLY = {
+    "sync": ("add", ground_truth.ONE_AND_TWO, "ok", None),
+    "raising": ("boom", {"reason": SECRET}, "error", "ValueError"),
+    "soft error": ("complain", {"reason": SECRET}, "tool_error", "fastmcp.exceptions.ToolError"),
+    "unknown tool": ("delete", {}, "unknown_tool", "fastmcp.exceptions.NotFoundError"),
+    "invalid arguments": ("add", {"a": SECRET}, "invalid_arguments", None),
+}
+
+
+@pytest.mark.parametrize("ending", DIRECTLY)
+def test_a_tool_that_the_program_lets_its_server_run_is_one_span(start, server, ending):
+    name, arguments, outcome, error = DIRECTLY[ending]
     traced = start()
-    asyncio.run(server.call_tool("add", ground_truth.ONE_AND_TWO))
-    theirs = {"toolspan": [], "fastmcp": ["fastmcp"]}[start.scope]
-    assert [span.instrumentation_scope.name for span in traced.tools] == theirs
+    with contextlib.suppress(Exception):  # the span is asked for it
+        asyncio.run(server.call_tool(name, arguments))
+    (span,) = traced.tools
+    assert (span.name, span.kind) == (f"execute_tool {name}", SpanKind.INTERNAL)
+    assert span.attributes["toolspan.outcome"] == outcome
+    assert error is None or span.attributes["error.type"] == error
+    assert SECRET.encode() not in encode_spans(traced.spans).SerializeToString()
 
 
-def test_all_is_hooked_and_all_is_taken_out_again(trace_with):
-    before = telemetry.trace.use_span
-    trace_with()
-    (framework,) = [one for one in toolspan.status().frameworks if one.name == "fastmcp"]
-    assert framework.tested
-    assert framework.missing == ()
-    assert telemetry.trace.use_span is not before
-    toolspan.uninstrument()
-    assert telemetry.trace.use_span is before
+def test_a_tool_that_lets_its_server_run_another_is_a_call_with_a_call_below(start, server):
+    @server.tool
+    async def double(a: int) -> int:
+        """Add a number to itself."""
+        return (await server.call_tool("add", {"a": a, "b": a})).structured_content["result"]
+
+    traced = start()
+    calls(server, ("double", {"a": 2}))
+    client, serving, inner = traced.tools
+    assert [span.name for span in traced.tools] == [
+        "tools/call double",
+        "tools/call double",
+        "execute_tool add",
+    ]
+    assert inner.parent.span_id == serving.context.span_id
+    assert serving.parent.span_id == client.context.span_id
+    assert [execution.span_id for execution in RAN] == [inner.context.span_id]
+    assert serving.attributes["fastmcp.component.key"].startswith("tool:double")
+
+
+def test_what_a_servers_middleware_tries_again_is_a_span_below_the_request(start, server):
+    tries = []
+
+    @server.tool
+    def flaky() -> str:
+        """Fail once."""
+        tries.append(get_current_span().get_span_context().span_id)
+        if len(tries) == 1:
+            raise ConnectionError
+        return "fine"
+
+    server.add_middleware(RetryMiddleware(base_delay=0, retry_exceptions=(Exception,)))
+    traced = start()
+    calls(server, ("flaky", {}))
+    client, serving, again = traced.tools
+    assert [span.kind.name for span in traced.tools] == ["CLIENT", "SERVER", "INTERNAL"]
+    assert tries == [serving.context.span_id, again.context.span_id]
+    assert traced.outcomes == ["ok", "ok", "ok"]
+    assert serving.parent.span_id == client.context.span_id
+
+
+def test_a_server_that_passes_on_has_a_client_and_no_span_beside_it(start, server):
+    traced = start()
+    calls(create_proxy(server), ("add", ground_truth.ONE_AND_TWO))
+    client, serving = sides(traced)
+    assert (len(client), len(serving), len(RAN)) == (2, 2, 1)
+    assert len({span.context.trace_id for span in traced.tools}) == 1
+    parents = {span.context.span_id: span.parent and span.parent.span_id for span in traced.spans}
+    depth = [span.context.span_id for span in traced.tools]
+    assert all(above(below, parents) >= {over} for over, below in pairwise(depth))
+
+
+def above(span_id, parents):
+    """Everything around a span."""
+    found = set()
+    while (span_id := parents.get(span_id)) is not None:
+        found.add(span_id)
+    return found
+
+
+def test_after_a_call_the_context_is_what_it_was(start, server):
+    async def main():
+        async with fastmcp.Client(server) as client:
+            before = context.get_current()
+            await client.call_tool("add", ground_truth.ONE_AND_TWO)
+            return before, context.get_current()
+
+    start()
+    before, after = asyncio.run(main())
+    assert before == after

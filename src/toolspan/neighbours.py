@@ -38,7 +38,6 @@ _CURRENT: Final = (
     "opentelemetry.instrumentation.genai.",
     "opentelemetry.util.genai.",
     "pydantic-ai",
-    "gcp.vertex.agent",
 )
 #: Those who hear of an end by callbacks: LangChain tells them of no cancellation.
 _TOLD: Final = (

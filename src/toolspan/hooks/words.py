@@ -168,12 +168,12 @@ class Mute:
 
     path: Path
     when: Callable[[Invocation], bool]
-    #: What the framework says of the call as it makes its span.
+    #: What the framework says of the call as it makes its span; the name of another tool among it:
+    #: that is another call's.
     attributes: Callable[[Invocation], Mapping[str, AttributeValue] | None] = _nothing
     #: The framework's attributes that are content: where content may leave, ours say it.
     texts: tuple[str, ...] = ()
-    #: The span is beside those of the calls, before ours or of none: it is inert in any call and
-    #: outside, and what is written on it goes nowhere.
+    #: Where it is of no call of ours, begun before that or of several together, it is inert too.
     beside: bool = False
 
 

@@ -7,6 +7,7 @@ import inspect
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
+from toolspan import semconv
 from toolspan.containment import contained, contained_hot
 from toolspan.hooks import (
     Carrier,
@@ -157,15 +158,15 @@ def _enrich(_adapter: Adapter, word: Enrich, target: Target) -> Wrapper:
 def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
     @contained
     def instead(instance: Any, args: Any, kwargs: Any) -> Any:
-        live = None if word.beside else _call_of(adapter)
-        if live is None and not (word.beside and wanted_context() is not None):
+        live, invocation = _call_of(adapter), Invocation(instance, args, kwargs, target.parameters)
+        traced = wanted_context() is not None if live is None else not live.undecided
+        if not traced or not word.when(invocation):
             return None
-        invocation = Invocation(instance, args, kwargs, target.parameters)
-        if not word.when(invocation):
-            return None
-        if live is not None:
-            live.enrich(word.attributes(invocation))
-        return Muted(live, word.texts)
+        told = word.attributes(invocation) or {}
+        if live is not None and told.get(semconv.TOOL_NAME, live.call.name) == live.call.name:
+            live.enrich(told)
+            return Muted(live, word.texts)
+        return Muted(None, word.texts) if word.beside else None
 
     def muted(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return instead(instance, args, kwargs) or wrapped(*args, **kwargs)

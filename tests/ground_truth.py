@@ -393,12 +393,14 @@ def is_installed(framework):
     """Whether it is here and whole, in a version that its adapter was tested with."""
     if framework in WHOLE and not importlib.util.find_spec(WHOLE[framework]):
         return False
-    for adapter in (one for one in ADAPTERS if one.name == framework):
-        try:
-            return adapter.is_tested(version(adapter.distribution))
-        except PackageNotFoundError:
-            continue
-    return False
+    return any(map(is_there, (one for one in ADAPTERS if one.name == framework)))
+
+
+def is_there(adapter):
+    try:
+        return adapter.is_tested(version(adapter.distribution))
+    except PackageNotFoundError:
+        return False
 
 
 #: The programs that can run here.
@@ -424,7 +426,7 @@ def table():
         [situation, *("" if situation in gaps[name] else "ok" for name in FRAMEWORKS)]
         for situation in SITUATIONS
     ]
-    lines = [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows]
+    lines = [f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in row)}|" for row in rows]
     reasons = [
         f"- {FRAMEWORKS[name]}, {situation}: {reason}"
         for name in FRAMEWORKS

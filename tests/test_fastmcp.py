@@ -21,8 +21,8 @@ fastmcp = pytest.importorskip("fastmcp")
 from fastmcp import telemetry  # noqa: E402  # where it is installed
 from fastmcp.exceptions import ToolError  # noqa: E402
 from fastmcp.server import create_proxy  # noqa: E402
+from fastmcp.server import telemetry as server_telemetry  # noqa: E402
 from fastmcp.server.middleware.error_handling import RetryMiddleware  # noqa: E402
-from mcp import MCPError  # noqa: E402
 
 SECRET = "canary-77aa"
 
@@ -54,7 +54,9 @@ def start(request, trace_with, monkeypatch):
             monkeypatch.setattr(telemetry, "otel_get_tracer", lambda *_: tracer)
         return traced
 
+    # On the MCP SDK 1.x the server's own span is begun inside the request's, which has ours.
     started.scope = {"plain": "toolspan", "native": "fastmcp"}[request.param]
+    started.server = started.scope if hasattr(server_telemetry, "seam_span") else "toolspan"
     return started
 
 
@@ -105,7 +107,7 @@ def test_a_call_is_one_client_span_and_one_server_span_in_one_trace(start, serve
     client, serving = joined(traced)
     assert [span.attributes["toolspan.outcome"] for span in (client, serving)] == [outcome] * 2
     assert [span.name for span in (client, serving)] == [f"tools/call {name}"] * 2
-    assert serving.instrumentation_scope.name == start.scope
+    assert serving.instrumentation_scope.name == start.server
     assert client.instrumentation_scope.name == start.scope
     failed = outcome != "ok"
     for span in (client, serving):
@@ -167,7 +169,7 @@ def test_calls_at_once_are_a_pair_of_spans_each(start, server):
 
 def test_a_call_that_takes_too_long_is_a_timeout(start, server):
     traced = start()
-    with contextlib.suppress(MCPError, ToolError):
+    with contextlib.suppress(Exception):  # each version has its own
         calls(server, ("nap", {}), timeout=0.05)
     client, _ = sides(traced)
     assert [span.attributes["toolspan.outcome"] for span in client] == ["timeout"]

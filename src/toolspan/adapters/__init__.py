@@ -26,5 +26,6 @@ LIST = (
     Listed("pydantic-ai", "pydantic-ai-slim", "pydantic_ai"),
     Listed("smolagents", "smolagents", "smolagents"),
     Listed("google-adk", "google-adk", "google_adk"),
+    Listed("fastmcp", "fastmcp-slim", "fastmcp_3"),
     Listed("fastmcp", "fastmcp-slim", "fastmcp_4"),
 )

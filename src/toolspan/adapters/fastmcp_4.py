@@ -22,7 +22,8 @@ def always(_invocation: Invocation) -> bool:
 
 ADAPTER = Adapter(
     name="fastmcp",
-    title="FastMCP",
+    title="FastMCP 4",
+    traces="the same; both of its own spans adopted",
     distribution="fastmcp-slim",
     versions=">=4,<5",
     words=(

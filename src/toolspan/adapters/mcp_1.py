@@ -99,6 +99,7 @@ SERVER = Hook("mcp.server.lowlevel.server:Server._handle_request", read_server, 
 ADAPTER = Adapter(
     name="mcp",
     title="MCP SDK 1.x, client and server",
+    traces="every `tools/call`, on both sides, as one trace",
     distribution="mcp",
     versions=">=1.20,<2",
     words=(

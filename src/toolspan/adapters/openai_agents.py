@@ -92,6 +92,9 @@ CALLS = "agents.run_internal.tool_execution"
 ADAPTER = Adapter(
     name="openai-agents",
     title="OpenAI Agents",
+    traces=(
+        "every function tool, MCP's and agents' as tools; unknown tools, rejected calls; the run"
+    ),
     distribution="openai-agents",
     versions=">=0.20,<1",
     words=(

@@ -95,19 +95,25 @@ def read_run(invocation: Invocation) -> RunFacts:
 
 
 TOOLS, AGENTS = "smolagents.tools", "smolagents.agents"
+#: Code has a pool since 1.25; in the one of the agent, which keeps the context, ours is idle.
+POOL = "ThreadPoolExecutor"
 
 ADAPTER = Adapter(
     name="smolagents",
     title="smolagents",
+    traces=(
+        "every tool and managed agent, wished for or called in a CodeAgent's local code; "
+        "unknown tools, invalid arguments; the run"
+    ),
     distribution="smolagents",
-    versions=">=1.26,<2",
+    versions=">=1.23,<2",
     words=(
         Hook(f"{TOOLS}:Tool.__call__", read, inside=True),
         Hook(f"{TOOLS}:PipelineTool.__call__", read, inside=True),
         Hook(f"{AGENTS}:MultiStepAgent.__call__", read_agent, inside=True),
         Hook(f"{AGENTS}:ToolCallingAgent.execute_tool_call", read_wish, raised=raised),
         Carrier(f"{AGENTS}:ToolCallingAgent.process_tool_calls", wishes),
-        KeepContext("smolagents.local_python_executor:ThreadPoolExecutor"),
+        KeepContext((f"smolagents.local_python_executor:{POOL}", f"{AGENTS}:{POOL}")),
         Run(f"{AGENTS}:MultiStepAgent._run_stream", read_run),
     ),
 )

@@ -18,8 +18,8 @@ def in_request() -> bool:
 ADAPTER = Adapter(
     name="fastmcp",
     title="FastMCP 3",
-    traces="every `tools/call`, on both sides, as one trace, its own client span adopted, its server "
-    "span muted; tools that the program lets its server run",
+    traces="every `tools/call`, on both sides, as one trace, its own client span adopted, its "
+    "server span muted; tools that the program lets its server run",
     distribution="fastmcp-slim",
     versions=">=3.3,<4",
     words=words(outcome, SERVER, in_request),

@@ -114,8 +114,8 @@ SPAN = f"{TRACING}:tracer.start_as_current_span"
 ADAPTER = Adapter(
     name="google-adk",
     title="Google ADK",
-    traces="every tool of an agent, its own span adopted; tools of functions without an agent; unknown "
-    "tools, rejected and awaited calls; the agent's run",
+    traces="every tool of an agent, its own span adopted; tools of functions without an agent; "
+    "unknown tools, rejected and awaited calls; the agent's run",
     distribution="google-adk",
     versions=">=2.13,<3",  # those before it and toolspan want other versions of OpenTelemetry
     words=(

@@ -163,7 +163,7 @@ def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
         if not traced or not word.when(invocation):
             return None
         told = word.attributes(invocation) or {}
-        if live is not None and told.get(semconv.TOOL_NAME, live.call.name) == live.call.name:
+        if live is not None and not _is_of_another(told.get(semconv.TOOL_NAME), live.call.name):
             live.enrich(told)
             return Muted(live, word.texts)
         return Muted(None, word.texts) if word.beside else None
@@ -172,6 +172,10 @@ def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
         return instead(instance, args, kwargs) or wrapped(*args, **kwargs)
 
     return muted
+
+
+def _is_of_another(named: object, tool: object) -> bool:
+    return type(named) is type(tool) is str and named != tool  # else comparing is the host's code
 
 
 def _propagate(adapter: Adapter, word: Propagate, target: Target) -> Wrapper:

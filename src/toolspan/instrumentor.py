@@ -92,6 +92,10 @@ class Installation:
         self._watched.add(provider)
         add(self._watch)
 
+    def watches(self, provider: Any) -> bool:
+        """Whether our processor was put on `provider`."""
+        return provider in self._watched
+
     @contained
     def _publish(self) -> None:
         """Counts on the meter provider; durations too, where it is an application's own."""

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from toolspan import semconv
 from toolspan.containment import contained
+from toolspan.foreign import OPENINFERENCE, TRACELOOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,8 @@ _TOLD: Final = (
 )
 #: The neighbours whose spans have been seen in this process: without any, nobody is looked for.
 SEEN: Final[set[str]] = set()
+#: The scopes that traced one call together, each by a span of its own: that cannot be stopped.
+DOUBLED: Final[set[tuple[str, ...]]] = set()
 _RUNS: Final = frozenset({semconv.INVOKE_AGENT, semconv.INVOKE_WORKFLOW})
 
 
@@ -104,6 +107,13 @@ def scope_of(span: Span | ReadableSpan) -> str:
     return scope.name if scope is not None else ""
 
 
+def note_doubles(spans: tuple[Span, ...]) -> None:
+    """Remember who traced the same call beside one another, for `status()`."""
+    scopes = tuple(sorted({scope_of(span) for span in spans}))
+    if len(scopes) > 1:
+        DOUBLED.add(scopes)
+
+
 def makes_current(span: Span) -> bool:
     """Whether a span's owner makes it current: if we did so too, that would outlast the call."""
     return scope_of(span).startswith(_CURRENT)
@@ -121,8 +131,8 @@ def is_tool_span_of(span: Span, tool: str) -> bool:
     known: Any = getattr(span, "attributes", None) or {}
     marked = (
         known.get(semconv.OPERATION) == semconv.EXECUTE_TOOL
-        or known.get("openinference.span.kind") == "TOOL"
-        or known.get("traceloop.span.kind") == "tool"
+        or known.get(OPENINFERENCE) == "TOOL"
+        or known.get(TRACELOOP) == "tool"
     )
     return bool(marked and known.get(semconv.TOOL_NAME, known.get("tool.name", tool)) == tool)
 
@@ -134,6 +144,6 @@ def is_run_span(span: Span) -> bool:
     known: Any = getattr(span, "attributes", None) or {}
     return (
         known.get(semconv.OPERATION) in _RUNS
-        or known.get("openinference.span.kind") in {"AGENT", "CHAIN"}
-        or known.get("traceloop.span.kind") in {"agent", "workflow"}
+        or known.get(OPENINFERENCE) in {"AGENT", "CHAIN"}
+        or known.get(TRACELOOP) in {"agent", "workflow"}
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib.util
 import inspect
 import pkgutil
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import wrapt
 
 from toolspan.containment import contained
+from toolspan.hooks.words import Hook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -144,7 +146,7 @@ class Placement:
         self._spots: dict[str, list[tuple[str, WordOfAdapter, Path]]] = {}
         for word in adapter.words:
             for path in _paths(word):
-                for alternative in (path,) if isinstance(path, str) else path:
+                for alternative in _alternatives(path):
                     module, _, qualname = alternative.partition(":")
                     self._spots.setdefault(module, []).append((qualname, word, path))
 
@@ -169,6 +171,17 @@ class Placement:
         self.seats.clear()
         self.missing.clear()
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Where its layers belong, as far as they are there."""
+        return tuple(self._spots)
+
+    def absent(self) -> list[str]:
+        """What was looked for in vain: functions, and the modules of those that make spans."""
+        wanted = (_alternatives(one.path) for one in self.adapter.words if isinstance(one, Hook))
+        gone = [paths[-1] for paths in wanted if all(map(_is_gone, paths))]
+        return list(dict.fromkeys((*self.missing, *gone)))
+
     def _arrived(self, module: ModuleType) -> None:
         for qualname, word, path in self._spots[module.__name__]:
             self._seat(module, qualname, word, path)
@@ -179,11 +192,13 @@ class Placement:
         wanted = path if isinstance(path, tuple) else (label,)
         if any(seat.path in wanted and seat.layer._self_word[0] is word for seat in self.seats):
             return
+        if any(map(_is_there, wanted[: wanted.index(label)])):
+            return  # of alternatives the first that exists is taken, whichever module came first
         owner, name = _owner(module, qualname)
         if owner is None:
             self._note_missing(path, label)
             return
-        self.missing = [gap for gap in self.missing if gap != label]
+        self.missing = [gap for gap in self.missing if gap not in wanted]
         self.seats.append(_seated(label, owner, name, (word, path), self._make(word, path)))
 
     def _make(self, word: WordOfAdapter, path: Path) -> Callable[[Target], Wrapper]:
@@ -191,8 +206,7 @@ class Placement:
         return lambda target: self._actor(self.adapter, Decision(word) if decides else word, target)
 
     def _note_missing(self, path: Path, label: str) -> None:
-        alternatives = (path,) if isinstance(path, str) else path
-        if label == alternatives[-1] and label not in self.missing:
+        if label == _alternatives(path)[-1] and label not in self.missing:
             self.missing.append(label)
 
 
@@ -217,6 +231,23 @@ def _paths(word: WordOfAdapter) -> list[Path]:
     return [word.path, *others, *getattr(word, "decide", ())]
 
 
+def _alternatives(path: Path) -> tuple[str, ...]:
+    return (path,) if isinstance(path, str) else path
+
+
+@contained
+def _is_gone(path: str) -> bool:
+    """Whether the module of a path is not in its package, which is here; nothing is imported."""
+    parts = path.partition(":")[0].split(".")
+    for depth in range(1, len(parts)):
+        package, inner = ".".join(parts[:depth]), ".".join(parts[: depth + 1])
+        if package not in sys.modules:
+            return False
+        if inner not in sys.modules:
+            return importlib.util.find_spec(inner) is None
+    return False
+
+
 def _owner(module: ModuleType, qualname: str) -> tuple[Any, str]:
     """The object that holds the last name of `qualname`, or None where it does not exist."""
     *parents, name = qualname.split(".")
@@ -226,6 +257,12 @@ def _owner(module: ModuleType, qualname: str) -> tuple[Any, str]:
     if owner is None or inspect.getattr_static(owner, name, None) is None:
         return None, name
     return owner, name
+
+
+def _is_there(path: str) -> bool:
+    """Whether a path leads to something, as far as is imported by now."""
+    module, _, qualname = path.partition(":")
+    return module in sys.modules and _owner(sys.modules[module], qualname)[0] is not None
 
 
 def _seated(

@@ -28,7 +28,14 @@ from toolspan.lifecycle.tracing import (
     wanted_context,
 )
 from toolspan.lifecycle.words import outcome_of_error
-from toolspan.neighbours import SEEN, is_tool_span_of, makes_current, never_ends, scope_of
+from toolspan.neighbours import (
+    SEEN,
+    is_tool_span_of,
+    makes_current,
+    never_ends,
+    note_doubles,
+    scope_of,
+)
 from toolspan.spans import (
     adopt_span,
     error_type,
@@ -129,6 +136,8 @@ class LiveCall(Life):
         if self.noticed:
             self.adopt(self.noticed[0])
             self._doubles = self.noticed[1:]
+            if self._doubles:
+                note_doubles(self.noticed)
             self._tell_doubles("cancelled")
         else:
             self._open(otel.get_current())

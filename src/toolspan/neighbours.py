@@ -32,6 +32,8 @@ SCOPES: Final = (
     "llamaindex.opentelemetry.tracer",
     "mcp-python-sdk",
     "pydantic-ai",
+    "gcp.vertex.agent",
+    "fastmcp",
 )
 #: Those who make their span current themselves, be it after our layers.
 _CURRENT: Final = (

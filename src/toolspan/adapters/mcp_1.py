@@ -94,6 +94,8 @@ def answered(invocation: Invocation, _value: Any) -> Outcome | None:
     return outcome(response.root)
 
 
+SERVER = Hook("mcp.server.lowlevel.server:Server._handle_request", read_server, unanswered, raised)
+
 ADAPTER = Adapter(
     name="mcp",
     title="MCP SDK 1.x, client and server",
@@ -110,7 +112,7 @@ ADAPTER = Adapter(
             prefix="_",
         ),
         Propagate("mcp.shared.session:BaseSession.send_request", inject),
-        Hook("mcp.server.lowlevel.server:Server._handle_request", read_server, unanswered, raised),
+        SERVER,
         Witness("mcp.shared.session:RequestResponder.respond", answered, "before"),
     ),
 )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     class _Function(wrapt.FunctionWrapper[..., Any]):
         _self_word: tuple[Any, Any]
         _self_again: Any
+        _self_unbound: Any
 else:  # wrapt 1 has no types
     _Bound, _Function = wrapt.BoundFunctionWrapper, wrapt.FunctionWrapper
 
@@ -86,15 +87,36 @@ class Layer(_Function):
         return self._around(copy.deepcopy(self.__wrapped__, memo))
 
     def _around(self, twin: Any) -> Any:
-        return self if twin is self.__wrapped__ else self._self_again(twin)
+        if twin is self.__wrapped__:
+            return self
+        return twin if self._self_again is None else self._self_again(twin)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         name = f"{self.__module__}:{getattr(self, '__qualname__', '')}"
         if _resolved(name) is self:
             return self.__qualname__
-        if self._self_again is None:  # it is where another module bound the function
-            return pkgutil.resolve_name, (name,)
-        return self._self_again, (self.__wrapped__,)
+        if self._self_again is not None:
+            return self._self_again, (self.__wrapped__,)
+        if inspect.ismethod(self):  # of the one object that it was placed on
+            return getattr, (self.__self__, self.__name__)
+        return pkgutil.resolve_name, (name,)  # it is where another module bound the function
+
+
+class _Undocumented(Layer):
+    """A layer around a method without a docstring, for which `inspect.getdoc` asks the classes.
+
+    It does so where a class, asked for the method, gives the very object that it was given; wrapt
+    makes another each time.
+    """
+
+    __slots__ = ("_self_unbound",)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self._self_unbound if instance is None else super().__get__(instance, owner)
+
+
+#: Compared by identity: a host's object is not asked for its class.
+_LAYERS: Final = (Layer, _Undocumented)
 
 
 def _resolved(name: str) -> Any:
@@ -345,18 +367,35 @@ def _is_there(path: str) -> bool:
 def _seated(
     label: str, owner: Any, name: str, serves: tuple[Any, Any], make: Callable[[Target], Wrapper]
 ) -> Seat:
-    original = inspect.getattr_static(owner, name)
+    original = _standing(owner, name)
     inherited = name not in vars(owner)
     layer = next((one for one in _layers_of(original) if one._self_word[0] is serves[0]), None)
     if layer is None:  # else it stayed below a patch, or this module bound it with its layer
-        layer = layered(original, make(_target(owner, original)), serves)
+        method = inspect.isclass(owner) and inspect.isfunction(original)
+        kind = _Undocumented if method and original.__doc__ is None else Layer
+        layer = layered(original, make(_target(owner, original)), serves, kind=kind)
+        if kind is _Undocumented:
+            layer._self_unbound = Layer.__get__(layer, None, owner)
         setattr(owner, name, layer)
     return Seat(label, owner, name, layer, inherited)
 
 
-def layered(function: Any, wrapper: Wrapper, serves: tuple[Any, Any], again: Any = None) -> Layer:
+def _standing(owner: Any, name: str) -> Any:
+    """What stands at a place: of a class or module as it is, of any other object its method."""
+    if inspect.isclass(owner) or inspect.ismodule(owner):
+        return inspect.getattr_static(owner, name)
+    return getattr(owner, name)
+
+
+def layered(
+    function: Any,
+    wrapper: Wrapper,
+    serves: tuple[Any, Any],
+    again: Any = None,
+    kind: type[Layer] = Layer,
+) -> Layer:
     """A layer of ours around `function`; `again` makes one around a copy of it."""
-    layer = Layer(function, wrapper)
+    layer = kind(function, wrapper)
     layer._self_word = serves
     layer._self_again = again
     return layer
@@ -366,7 +405,7 @@ def _layers_of(function: Any) -> Iterator[Layer]:
     """The layers of ours around a function, the outermost first, also below other wrappers."""
     for _ in range(_WRAPPERS):
         layer = function._self_parent if type(function) is _BoundLayer else function
-        if type(layer) is Layer:
+        if type(layer) in _LAYERS:
             yield layer
         function = getattr(function, "__wrapped__", None)
         if function is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolspan.containment import contained
@@ -128,7 +129,7 @@ def seated(
     inherited = name not in vars(owner)
     layer = next((one for one in layers_of(original) if one._self_word[0] is serves[0]), None)
     if layer is None:  # else it stayed below a patch, or this module bound it with its layer
-        method = inspect.isclass(owner) and inspect.isfunction(original)
+        method = inspect.isclass(owner) and type(original) is FunctionType  # no wrapper of one
         kind = Undocumented if method and original.__doc__ is None else Layer
         layer = layered(original, make(_target(owner, original)), serves, kind=kind)
         if kind is Undocumented:

@@ -1,6 +1,6 @@
 """Who else traces this very call? Their span is adopted, and ours is not opened.
 
-Source of the scope names and marks: the vendors' own spans, measured (docs/concepts.md).
+Whom we know, and how they mark their spans: vendors.py.
 """
 
 from __future__ import annotations
@@ -9,43 +9,18 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry.sdk.trace import SpanProcessor
 
-from toolspan import semconv
+from toolspan import semconv, vendors
 from toolspan.containment import contained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import Span
 
-#: Scope names (beginnings) of whoever traces agents and their tools.
-SCOPES: Final = (
-    "opentelemetry.instrumentation.genai.",
-    "opentelemetry.util.genai.",
-    "openinference.instrumentation.",
-    "openlit.instrumentation.",
-    "opentelemetry.instrumentation.langchain",
-    "opentelemetry.instrumentation.mcp",
-    "logfire.",
-    "mcp-python-sdk",
-    "pydantic-ai",
-)
-#: Those who make their span current themselves, be it after our layers.
-_CURRENT: Final = (
-    "opentelemetry.instrumentation.genai.",
-    "opentelemetry.util.genai.",
-    "pydantic-ai",
-)
-#: Those who hear of an end by callbacks: LangChain tells them of no cancellation.
-_TOLD: Final = (
-    "openinference.instrumentation.langchain",
-    "openlit.instrumentation.langchain",
-    "opentelemetry.instrumentation.langchain",
-)
 #: The neighbours whose spans have been seen in this process: without any, nobody is looked for.
 SEEN: Final[set[str]] = set()
-_RUNS: Final = frozenset({semconv.INVOKE_AGENT, semconv.INVOKE_WORKFLOW})
 
 
 class Undecided(Protocol):
@@ -89,7 +64,7 @@ class Watch(SpanProcessor):
 
 @contained
 def _tell(undecided: Callable[[], Undecided | None], span: Span, scope: str) -> None:
-    if scope.startswith(SCOPES):
+    if scope.startswith(vendors.SCOPES):
         SEEN.add(scope)
         waiting = undecided()
         if waiting is not None:
@@ -104,34 +79,27 @@ def scope_of(span: Span | ReadableSpan) -> str:
 
 def makes_current(span: Span) -> bool:
     """Whether a span's owner makes it current: if we did so too, that would outlast the call."""
-    return scope_of(span).startswith(_CURRENT)
+    return scope_of(span).startswith(vendors.CURRENT)
 
 
 def never_ends(span: Span) -> bool:
     """Whether its call is over, and the span's owner has heard of no end."""
-    return scope_of(span).startswith(_TOLD) and span.is_recording()
+    return scope_of(span).startswith(vendors.TOLD) and span.is_recording()
 
 
 def is_tool_span_of(span: Span, tool: str) -> bool:
     """Whether a recording span is a known neighbour's span of a call of `tool`."""
-    if not scope_of(span).startswith(SCOPES) or not span.is_recording():
+    scope = scope_of(span)
+    if not scope.startswith(vendors.SCOPES) or not span.is_recording():
         return False
-    known: Any = getattr(span, "attributes", None) or {}
-    marked = (
-        known.get(semconv.OPERATION) == semconv.EXECUTE_TOOL
-        or known.get("openinference.span.kind") == "TOOL"
-        or known.get("traceloop.span.kind") == "tool"
-    )
-    return bool(marked and known.get(semconv.TOOL_NAME, known.get("tool.name", tool)) == tool)
+    known = _attributes_of(span)
+    return vendors.is_tool(span, scope, known) and vendors.tool_of(span, scope, known) == tool
 
 
 def is_run_span(span: Span) -> bool:
     """Whether a recording span is an agent's or a workflow's, ours or anybody's."""
-    if not span.is_recording():
-        return False
-    known: Any = getattr(span, "attributes", None) or {}
-    return (
-        known.get(semconv.OPERATION) in _RUNS
-        or known.get("openinference.span.kind") in {"AGENT", "CHAIN"}
-        or known.get("traceloop.span.kind") in {"agent", "workflow"}
-    )
+    return span.is_recording() and vendors.is_run(span, scope_of(span), _attributes_of(span))
+
+
+def _attributes_of(span: Span) -> Mapping[str, Any]:
+    return getattr(span, "attributes", None) or {}

@@ -89,6 +89,18 @@ def read_run(invocation: Invocation) -> RunFacts:
 TURNS = "agents.run_internal.turn_resolution"
 CALLS = "agents.run_internal.tool_execution"
 
+
+def is_agents(invocation: Invocation, facts: RunFacts) -> bool:
+    """Whether the agent's own span begins: not everybody traces that of the task before it.
+
+    What a person granted may run before the agent's span (0.20).
+    """
+    return facts.resumes or is_a(invocation.instance.span_data, "AgentSpanData")
+
+
+#: What the framework shows to whoever listens: a neighbour has its span then.
+STARTS = tuple(f"agents.tracing.spans:{span}.start" for span in ("SpanImpl", "NoOpSpan"))
+
 ADAPTER = Adapter(
     name="openai-agents",
     title="OpenAI Agents",
@@ -103,8 +115,14 @@ ADAPTER = Adapter(
         Refusal(f"{TURNS}:process_model_response", unknown_tool, "raised"),
         Refusal(f"{TURNS}:_resolve_tool_not_found_message", unknown_tool_told),
         Refusal(f"{CALLS}:resolve_approval_rejection_message", denied, also=(TURNS,)),
-        Run("agents.run:Runner.run", read_run),
-        Run("agents.run:Runner.run_sync", read_run),
-        Run("agents.run_internal.run_loop:start_streaming", read_run, also=("agents.run",)),
+        Run("agents.run:Runner.run", read_run, decide=STARTS, deciding_at=is_agents),
+        Run("agents.run:Runner.run_sync", read_run, decide=STARTS, deciding_at=is_agents),
+        Run(
+            "agents.run_internal.run_loop:start_streaming",
+            read_run,
+            decide=STARTS,
+            deciding_at=is_agents,
+            also=("agents.run",),
+        ),
     ),
 )

@@ -79,6 +79,10 @@ def _nothing(_invocation: Invocation) -> None:
     return None
 
 
+def _always(_invocation: Invocation, _facts: RunFacts) -> bool:
+    return True
+
+
 def _no_special(_error: BaseException) -> Outcome | None:
     return None
 
@@ -190,6 +194,8 @@ class Run:
     read: Callable[[Invocation], RunFacts | None]
     raised: Callable[[BaseException], Outcome | None] = _no_special
     decide: tuple[str, ...] = ()
+    #: At which of their calls: some may pass before the framework shows the agent to neighbours.
+    deciding_at: Callable[[Invocation, RunFacts], bool] = _always
     also: tuple[str, ...] = ()
     #: The function gives an async context manager: the run lasts as long as that is entered.
     manager: bool = False

@@ -67,10 +67,14 @@ def _run(_adapter: Adapter, word: Run, target: Target) -> Wrapper:
 
 
 def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
+    at = getattr(decision.word, "deciding_at", None)
+
     @contained
-    def decide(_instance: Any, _args: Any, _kwargs: Any, _seen: Any) -> None:
+    def decide(instance: Any, args: Any, kwargs: Any, _seen: Any) -> None:
         life = undecided()
-        if life is not None and life.word is decision.word:
+        if life is None or life.word is not decision.word:
+            return
+        if at is None or at(Invocation(instance, args, kwargs, target.parameters), life.facts):
             life.decide()
 
     return _acting(getattr(decision.word, "deciding", "after"), target, decide)

@@ -99,6 +99,8 @@ class LiveCall(Life):
         if call.carrier:
             self._link_what_is_ambient(call.carrier, current)
         if self.word is not None and self.word.decide:
+            if TRACING.tracer is None:
+                TRACING.bind()  # now, for our processor to see what begins inside
             self.undecided = True
             self.enter(current)
         else:

@@ -19,6 +19,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -379,8 +380,8 @@ def name_of(span):
         return span.attributes.get("gen_ai.tool.name", span.name)
     if span.attributes.get("gen_ai.operation.name") in RUNS:
         return span.attributes.get("gen_ai.agent.name")
-    words = span.name.replace(".", " ").split() if is_of_others(span) else ()
-    return next((word for word in words if word in AGENTS), None)
+    words = f"{span.name} {span.attributes.get('logfire.msg')}" if is_of_others(span) else ""
+    return next((word for word in re.split(r"[ .']", words) if word in AGENTS), None)
 
 
 def is_of_others(span):

@@ -55,8 +55,10 @@ _PREFIXES: Final = (
     f"MCP send {semconv.TOOLS_CALL} ",
     _LOGFIRE_CALL,
 )
-#: No tool ran: ADK's summary of parallel calls, OpenLIT's spans named after the model.
+#: No tool ran: ADK's summary of parallel calls; OpenLIT's spans named after the model, and of the
+#: listing of an MCP server's tools.
 _PSEUDO_NAME: Final = f"{semconv.EXECUTE_TOOL} (merged tools)"
+_PSEUDO_TOOL: Final = "mcp_list_tools"
 _PSEUDO_SCOPE: Final = "openlit.instrumentation.pydantic_ai"
 _RUNS: Final = (semconv.INVOKE_AGENT, semconv.INVOKE_WORKFLOW)
 KINDS: Final[dict[SpanKind, Kind]] = {SpanKind.CLIENT: "client", SpanKind.SERVER: "server"}
@@ -64,14 +66,19 @@ KINDS: Final[dict[SpanKind, Kind]] = {SpanKind.CLIENT: "client", SpanKind.SERVER
 
 def is_tool(span: Any, scope: str, known: Mapping[str, Any]) -> bool:
     """Whether a span stands for a call of a tool, by anybody's mark."""
+    if span.name == _PSEUDO_NAME or scope.startswith(_PSEUDO_SCOPE):
+        return False
     return (
-        known.get(semconv.OPERATION) == semconv.EXECUTE_TOOL
+        (
+            known.get(semconv.OPERATION) == semconv.EXECUTE_TOOL
+            and known.get(semconv.TOOL_NAME) != _PSEUDO_TOOL
+        )
         or known.get(OPENINFERENCE) == "TOOL"
         or known.get(TRACELOOP) == "tool"
         or (known.get(semconv.MCP_METHOD) == semconv.TOOLS_CALL and span.kind in KINDS)
         or (scope in _ADK and span.name.startswith(_PREFIXES))
         or (scope == LOGFIRE_AGENTS and clean(known.get(LOGFIRE)).startswith(_LOGFIRE_CALL))
-    ) and not (scope.startswith(_PSEUDO_SCOPE) or span.name == _PSEUDO_NAME)
+    )
 
 
 def tool_of(span: Any, scope: str, known: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolspan.adapters.model_json import arguments
-from toolspan.hooks import Adapter, Hook, Invocation, Refusal, Run, RunFacts, Witness
+from toolspan.hooks import Adapter, Hook, Invocation, Pending, Refusal, Run, RunFacts, Witness
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
@@ -69,6 +69,12 @@ def denied(invocation: Invocation, _message: Any) -> tuple[ToolCall, Outcome]:
     return _asked(invocation.get("tool_call")), Outcome(error="denied")
 
 
+def waits(invocation: Invocation, result: Any) -> ToolCall | None:
+    """A person is to be asked, inside the framework's own span of the call."""
+    waiting = is_a(getattr(result, "run_item", None), "ToolApprovalItem")
+    return _asked(invocation.get("tool_call")) if waiting else None
+
+
 def _asked(call: Any) -> ToolCall:
     return ToolCall(name=call.name, arguments=arguments(call.arguments), id=call.call_id)
 
@@ -90,12 +96,9 @@ TURNS = "agents.run_internal.turn_resolution"
 CALLS = "agents.run_internal.tool_execution"
 
 
-def is_agents(invocation: Invocation, facts: RunFacts) -> bool:
-    """Whether the agent's own span begins: not everybody traces that of the task before it.
-
-    What a person granted may run before the agent's span (0.20).
-    """
-    return facts.resumes or is_a(invocation.instance.span_data, "AgentSpanData")
+def is_agents(invocation: Invocation) -> bool:
+    """Whether the agent's own span begins: not everybody traces that of the task before it."""
+    return is_a(invocation.instance.span_data, "AgentSpanData")
 
 
 #: What the framework shows to whoever listens: a neighbour has its span then.
@@ -115,6 +118,7 @@ ADAPTER = Adapter(
         Refusal(f"{TURNS}:process_model_response", unknown_tool, "raised"),
         Refusal(f"{TURNS}:_resolve_tool_not_found_message", unknown_tool_told),
         Refusal(f"{CALLS}:resolve_approval_rejection_message", denied, also=(TURNS,)),
+        Pending(f"{CALLS}:_FunctionToolBatchExecutor._maybe_execute_tool_approval", waits),
         Run("agents.run:Runner.run", read_run, decide=STARTS, deciding_at=is_agents),
         Run("agents.run:Runner.run_sync", read_run, decide=STARTS, deciding_at=is_agents),
         Run(

@@ -79,7 +79,7 @@ def _nothing(_invocation: Invocation) -> None:
     return None
 
 
-def _always(_invocation: Invocation, _facts: RunFacts) -> bool:
+def _always(_invocation: Invocation) -> bool:
     return True
 
 
@@ -127,6 +127,19 @@ class Witness:
     read: Callable[[Invocation, Any], Outcome | None]
     #: before: at its call; after: given its value; raised: given its exception.
     when: Literal["before", "after", "raised"] = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """No span, no call: at `path` it is seen that a call waits for a person.
+
+    A neighbour that has opened a span for it already is told that nothing ran. One user so far, but
+    five neighbours, who would have each such call counted twice.
+    """
+
+    path: Path
+    #: Given the function's value: the call that waits, if one does.
+    read: Callable[[Invocation, Any], ToolCall | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +207,16 @@ class Run:
     read: Callable[[Invocation], RunFacts | None]
     raised: Callable[[BaseException], Outcome | None] = _no_special
     decide: tuple[str, ...] = ()
-    #: At which of their calls: some may pass before the framework shows the agent to neighbours.
-    deciding_at: Callable[[Invocation, RunFacts], bool] = _always
+    #: Beside neighbours, at which of their calls: some may pass before the agent is shown to them.
+    deciding_at: Callable[[Invocation], bool] = _always
     also: tuple[str, ...] = ()
     #: The function gives an async context manager: the run lasts as long as that is entered.
     manager: bool = False
 
 
-WordOfAdapter = Hook | Refusal | Witness | Carrier | KeepContext | Enrich | Mute | Propagate | Run
+WordOfAdapter = (
+    Hook | Refusal | Witness | Pending | Carrier | KeepContext | Enrich | Mute | Propagate | Run
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,20 @@ from toolspan.hooks import (
     Invocation,
     KeepContext,
     Mute,
+    Pending,
     Propagate,
     Refusal,
     Run,
     Witness,
 )
-from toolspan.lifecycle.call import begin_call, current_call
+from toolspan.lifecycle.call import begin_call, current_call, tell_waiting
 from toolspan.lifecycle.carrying import begin_carrying
 from toolspan.lifecycle.drivers import driver_for, managing
 from toolspan.lifecycle.propagation import inject
 from toolspan.lifecycle.run import begin_run
 from toolspan.lifecycle.span_doors import Adopting, Muted
 from toolspan.lifecycle.tracing import TRACING, undecided, wanted_context
+from toolspan.neighbours import SEEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,14 +69,16 @@ def _run(_adapter: Adapter, word: Run, target: Target) -> Wrapper:
 
 
 def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
-    at = getattr(decision.word, "deciding_at", None)
+    at: Any = getattr(
+        decision.word, "deciding_at", bool
+    )  # a Hook has none, and an invocation is true
 
     @contained
     def decide(instance: Any, args: Any, kwargs: Any, _seen: Any) -> None:
         life = undecided()
         if life is None or life.word is not decision.word:
             return
-        if at is None or at(Invocation(instance, args, kwargs, target.parameters), life.facts):
+        if not SEEN or at(Invocation(instance, args, kwargs, target.parameters)):
             life.decide()
 
     return _acting(getattr(decision.word, "deciding", "after"), target, decide)
@@ -106,6 +110,18 @@ def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
             live.tell(told)
 
     return _acting(witness.when, target, tell)
+
+
+def _pending(_adapter: Adapter, word: Pending, target: Target) -> Wrapper:
+    @contained
+    def note(instance: Any, args: Any, kwargs: Any, seen: Any) -> None:
+        current = wanted_context() if SEEN else None
+        if current is not None:
+            call = word.read(Invocation(instance, args, kwargs, target.parameters), seen)
+            if call is not None:
+                tell_waiting(call, current)
+
+    return _afterwards(target, note)
 
 
 def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
@@ -196,6 +212,7 @@ _ACTIONS: Final[dict[type, Callable[[Adapter, Any, Target], Wrapper]]] = {
     Decision: _decision,
     Refusal: _refusal,
     Witness: _witness,
+    Pending: _pending,
     Carrier: _carrier,
     KeepContext: _keep_context,
     Enrich: _enrich,

@@ -344,6 +344,14 @@ def _ask_decorators(call: ToolCall) -> None:
             call.capture = options.get("capture")
 
 
+def tell_waiting(call: ToolCall, current: Context) -> None:
+    """Let a neighbour's span of a call that waits say so: it is nobody's call yet, nor counted."""
+    span: Any = current.get(SPAN)
+    if span is not None and is_tool_span_of(span, call.name):
+        adopt_span(span, call, TRACING.settings)
+        span.set_attribute(semconv.OUTCOME, "interrupted")
+
+
 def _merge(outcome: Outcome, told: Outcome) -> None:
     """What an inner function saw completes what the outer one returned or raised."""
     if outcome.result is None:

@@ -128,7 +128,7 @@ class LiveRun(Life):
     def __init__(self, facts: RunFacts, word: Run | None, around: Life | None) -> None:
         scope = Scope(facts, None if around is None else around.scope)
         super().__init__(None if around is None else around.innermost, scope)
-        self.facts = facts
+        self._facts = facts
         self.word = word
 
     def decide(self) -> None:
@@ -159,31 +159,31 @@ class LiveRun(Life):
                 self._links(),
                 time.time_ns(),
             )
-            if self.facts.conversation is not None and not self.scope.nested:
-                _LAST.put(self.facts.conversation, self.span.get_span_context())
+            if self._facts.conversation is not None and not self.scope.nested:
+                _LAST.put(self._facts.conversation, self.span.get_span_context())
         self.enter(otel.Context(inside))
 
     def _name(self) -> str:
-        facts = self.facts
+        facts = self._facts
         if facts.workflow is not None:
             return f"{semconv.INVOKE_WORKFLOW} {clean(facts.workflow)}"
         return f"{semconv.INVOKE_AGENT} {clean(facts.agent or facts.name)}"
 
     def _attributes(self) -> dict[str, AttributeValue]:
-        workflow = self.facts.workflow is not None
+        workflow = self._facts.workflow is not None
         attributes: dict[str, AttributeValue] = {
             **self.scope.attributes,
             semconv.OPERATION: semconv.INVOKE_WORKFLOW if workflow else semconv.INVOKE_AGENT,
         }
-        if self.facts.agent is not None and not workflow:
-            attributes[semconv.AGENT_NAME] = clean(self.facts.agent)
+        if self._facts.agent is not None and not workflow:
+            attributes[semconv.AGENT_NAME] = clean(self._facts.agent)
         if self.scope.conversation is not None:
             attributes[semconv.CONVERSATION_ID] = self.scope.conversation
         return attributes
 
     def _links(self) -> list[Link]:
-        conversation = self.facts.conversation
-        if not self.facts.resumes or conversation is None:
+        conversation = self._facts.conversation
+        if not self._facts.resumes or conversation is None:
             return []
         earlier = _LAST.get(conversation)
         return [] if earlier is None else [Link(earlier)]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import importlib
 import json
 import os
@@ -132,7 +133,7 @@ def watched(program, seen, situations=SITUATIONS):
         seen.exporter.clear()
         toolspan.stats().reset()
         seen.reader.get_metrics_data()
-        act(program, situation)
+        contextvars.Context().run(act, program, situation)  # what a neighbour leaves ends here
         rows = [row for row in toolspan.stats().rows() if row.side != "server"]
         ended = seen.exporter.get_finished_spans()
         spans = [span for span in ended if not waited(span)]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import wrapt
 
 from toolspan.containment import contained
+from toolspan.hooks.words import Hook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,12 @@ else:  # wrapt 1 has no types
     _Bound, _Function = wrapt.BoundFunctionWrapper, wrapt.FunctionWrapper
 
 
+#: The modules (beginnings) of whoever traces tools too, by wrapt as we do.
+_NEIGHBOURS: Final = (
+    "openinference.instrumentation.",
+    "openlit.instrumentation.",
+    "opentelemetry.instrumentation.",
+)
 _WRAPPERS: Final = 32  # around one another; a chain that is longer runs in a circle
 
 
@@ -100,6 +107,9 @@ class Seat(NamedTuple):
     name: str
     layer: Layer
     inherited: bool
+    #: What stands there with our layer in it, and what stood there before.
+    top: Any
+    before: Any
 
 
 #: The placements of this process, by the adapter's name.
@@ -212,10 +222,36 @@ def _seated(
     original = inspect.getattr_static(owner, name)
     inherited = name not in vars(owner)
     layer = next((one for one in _layers_of(original) if one._self_word[0] is serves[0]), None)
+    top: Any = layer
     if layer is None:  # else it stayed below a patch, or this module bound it with its layer
-        layer = layered(original, make(_target(owner, original)), serves)
-        setattr(owner, name, layer)
-    return Seat(label, owner, name, layer, inherited)
+        others = _others_around(original) if _goes_below(serves[0]) else []
+        inner = others[-1].__wrapped__ if others else original
+        top = layer = layered(inner, make(_target(owner, inner)), serves)
+        for one in reversed(others):
+            top = wrapt.FunctionWrapper(top, one._self_wrapper, one._self_enabled)
+        setattr(owner, name, top)
+    return Seat(label, owner, name, layer, inherited, top, original)
+
+
+def _goes_below(word: Any) -> bool:
+    """Whether a neighbour's span shall be there before ours: the word is a call's, from its start.
+
+    Below them ours sees the end, too, while their span is open.
+    """
+    return isinstance(word, Hook) and (word.deciding == "beside" or not word.decide)
+
+
+def _others_around(function: Any) -> list[Any]:
+    """The wrappers of known neighbours, the outermost first. None is changed: others like them."""
+    found: list[Any] = []
+    while type(function) is wrapt.FunctionWrapper and len(found) < _WRAPPERS:
+        maker = getattr(function._self_wrapper, "__func__", function._self_wrapper)
+        where = getattr(maker, "__module__", None) or type(maker).__module__
+        if not where.startswith(_NEIGHBOURS):
+            break
+        found.append(function)
+        function = function.__wrapped__
+    return found
 
 
 def layered(function: Any, wrapper: Wrapper, serves: tuple[Any, Any], again: Any = None) -> Layer:
@@ -249,12 +285,14 @@ def options_of(function: Any) -> Mapping[str, Any]:
 
 
 def _unseat(seat: Seat) -> None:
-    if vars(seat.owner).get(seat.name) is not seat.layer:
+    standing = vars(seat.owner).get(seat.name)
+    if standing is not seat.top and standing is not seat.layer:
         return
     if seat.inherited:
         delattr(seat.owner, seat.name)
-    else:
-        setattr(seat.owner, seat.name, seat.layer.__wrapped__)
+        return
+    before = seat.before if standing is seat.top else standing.__wrapped__  # they went before us
+    setattr(seat.owner, seat.name, before)
 
 
 def _target(owner: Any, found: Any) -> Target:

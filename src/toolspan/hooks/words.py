@@ -98,8 +98,9 @@ class Hook:
     raised: Callable[[BaseException], Outcome | None] = _no_special
     #: Inner functions (sync or async): at the first of them, adopt or open.
     decide: tuple[str, ...] = ()
-    #: before: at its call, for the body runs inside; after: when it has returned.
-    deciding: Literal["before", "after"] = "after"
+    #: before: at its call, for the body runs inside; after: when it has returned; beside: before,
+    #: and only where a neighbour was seen, for the body may run elsewhere too.
+    deciding: Literal["before", "after", "beside"] = "after"
     #: Modules that bound the same function by `from x import f`.
     also: tuple[str, ...] = ()
     #: This layer may lie inside another framework's call of the same tool, and enriches it.

@@ -98,7 +98,8 @@ class LiveCall(Life):
             self._count_try(call.id, current)
         if call.carrier:
             self._link_what_is_ambient(call.carrier, current)
-        if self.word is not None and self.word.decide:
+        word = self.word
+        if word is not None and word.decide and self._is_decided_inside(word, current):
             if TRACING.tracer is None:
                 TRACING.bind()  # now, for our processor to see what begins inside
             self.undecided = True
@@ -118,6 +119,12 @@ class LiveCall(Life):
         self._listeners = TRACING.listeners
         for listener in self._listeners:
             listener.started(call)
+
+    def _is_decided_inside(self, word: Hook, current: Context) -> bool:
+        around: Any = current.get(SPAN)
+        if word.deciding != "beside":
+            return True
+        return bool(SEEN) and (around is None or not self._is_of_this_call(around))
 
     def _is_of_this_call(self, span: Any) -> bool:
         mine = self.parent is not None and self.parent.span is span
@@ -292,12 +299,12 @@ class Merged:
     @contained
     def ended(self, value: Any) -> None:
         """The inner layer returned."""
-        self.outer.hear(self._hook.outcome(value))
+        self.outer.tell(self._hook.outcome(value))
 
     @contained
     def raised(self, error: BaseException, *, collected: bool = False) -> None:  # noqa: ARG002  # the outer one ends
         """The inner layer raised; the outer one may swallow it."""
-        self.outer.hear(outcome_of_error(error, self._hook.raised))
+        self.outer.tell(outcome_of_error(error, self._hook.raised))
 
     def over(self, outcome: Outcome, *, collected: bool = False) -> None:
         """The inner layer was dropped; the outer one ends the call."""

@@ -9,13 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-import toolspan
 from toolspan import containment
 from toolspan.lifecycle import drain
+from toolspan.testing import tracing
 
 TESTS = Path(__file__).parent
 sys.path.insert(0, str(TESTS))  # programs and parts beside the tests
@@ -24,28 +21,8 @@ from conventions.check import Checker  # noqa: E402
 from trees import tree_of  # noqa: E402
 
 
-class Traced:
+class Traced(tracing.Traced):
     """Instrumentation for one test, into memory."""
-
-    def __init__(self, **options) -> None:
-        self.exporter = InMemorySpanExporter()
-        self.provider = TracerProvider(**options)
-        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-
-    @property
-    def spans(self) -> list:
-        """Every ended span, in the order of their starts."""
-        drain()
-        return sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time)
-
-    @property
-    def tools(self) -> list:
-        """The ended spans of tool calls."""
-        return [span for span in self.spans if span.attributes.get("gen_ai.tool.name")]
-
-    @property
-    def outcomes(self) -> list[str]:
-        return [span.attributes.get("toolspan.outcome") for span in self.tools]
 
     def tree(self) -> str:
         """The spans as text, ids and times left out."""
@@ -110,29 +87,18 @@ def _state_directory(tmp_path_factory):
 @pytest.fixture
 def trace_with():
     """Instrument with a provider of one's own: `traced = trace_with(settings=..., sampler=...)`."""
-    started = []
+    with tracing.tracings(Traced) as made:
+        yield made
+    for span in (span for traced in made.started for span in traced.spans):
+        if span.instrumentation_scope.name == "toolspan":
+            violations = CHECKER.check(span)
+            assert not violations, violations
 
-    def start(*names, settings=None, meter_provider=None, **options) -> Traced:
-        traced = Traced(**options)
-        toolspan.stats().reset()
-        toolspan.instrument(
-            *names,
-            tracer_provider=traced.provider,
-            meter_provider=meter_provider,
-            settings=settings,
-        )
-        started.append(traced)
-        return traced
 
-    yield start
-    drain()
-    toolspan.uninstrument()
-    for traced in started:
-        for span in traced.spans:
-            if span.instrumentation_scope.name == "toolspan":
-                violations = CHECKER.check(span)
-                assert not violations, violations
-        traced.provider.shutdown()
+@pytest.fixture
+def toolspan_tracings(trace_with):
+    """What the contract of adapters instruments with: its spans are looked at as all others."""
+    return trace_with
 
 
 @pytest.fixture

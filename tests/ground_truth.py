@@ -1,7 +1,8 @@
 """What tools write down themselves, situation by situation, for their spans to be compared with.
 
-    python tests/ground_truth.py                      write the table of all frameworks into README.md
     python tests/programs/langchain_program.py        what one framework did in each situation
+
+The table of all frameworks in README.md is written by tests/tables.py.
 
 A framework joins with a program under programs/, named after its adapter: FRAMEWORK, SITUATIONS
 (name -> a function of the calls that its model is to ask for) and GAPS (name -> the reason why a
@@ -40,7 +41,6 @@ from toolspan.registry import load
 from toolspan.settings import Settings
 
 TESTS = Path(__file__).parent
-README = TESTS.parent / "README.md"
 MARKERS = "<!-- ground truth -->", "<!-- /ground truth -->"
 #: The outcomes of a call whose tool never ran.
 REFUSED = {"denied", "invalid_arguments", "unknown_tool"}
@@ -470,13 +470,6 @@ def table():
     return "\n".join([*lines, "", *reasons])
 
 
-def readme_with(block):
-    """README.md with `block` between its markers."""
-    begin, end = MARKERS
-    before, _, rest = README.read_text(encoding="utf-8").partition(begin)
-    return f"{before}{begin}\n{block}\n{end}{rest.partition(end)[2]}"
-
-
 def instrumented():
     """Instrument into memory."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
@@ -500,7 +493,3 @@ def show(program, exporter=None):
         refusals = sum(call.outcome in REFUSED for call in calls)
         wrong = "; ".join(differences(calls, spans))
         print(f"{situation:24}{len(RAN):12}{refusals:10}{len(tool_spans(spans)):7}  {wrong}")
-
-
-if __name__ == "__main__":
-    README.write_text(readme_with(table()), encoding="utf-8")

@@ -90,6 +90,8 @@ def main() -> int:
         except subprocess.CalledProcessError as error:
             print(f"set-up failed: {error}")
             total = Counts(failed=1)
+        if options.tables:
+            write_tables(Path(folder))
     print(total)
     return bool(total.failed or not total.passed)
 
@@ -105,6 +107,7 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--only", action="append", choices=names, help="only this environment")
     parser.add_argument("--source", action="store_true", help="test src, not a wheel of it")
     parser.add_argument("--jobs", type=int, default=2, help="environments at a time (2)")
+    parser.add_argument("--tables", action="store_true", help="then write docs/versions.md anew")
     parser.add_argument("--find", metavar="VERSION", help="say where that Python is, and end")
     return parser.parse_known_args()
 
@@ -112,8 +115,10 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
 def run(options: argparse.Namespace, for_pytest: list[str], folder: Path) -> Counts:
     """Set up the chosen environments and their peers, and run pytest in the chosen ones.
 
+    One that cannot be made has failed, and the others are run.
+
     Raises:
-        subprocess.CalledProcessError: an environment or the wheel could not be made.
+        subprocess.CalledProcessError: the wheel could not be made.
     """
     uv = find_uv()
     toolspan = ("--editable", ROOT) if options.source else ("--reinstall", build(uv, folder))
@@ -121,7 +126,11 @@ def run(options: argparse.Namespace, for_pytest: list[str], folder: Path) -> Cou
     chosen = [everywhere[name] for name in everywhere if name in (options.only or everywhere)]
     needed = {one.name for one in chosen} | {one.peer for one in chosen}
 
+    made: set[str] = set()
+
     def run_in(one: Environment, words: Sequence[str], time: str = "first") -> Counts:
+        if one.name not in made:
+            return Counts(failed=1)
         selected = selection(one, words)
         if selected is None:
             return Counts()
@@ -131,7 +140,8 @@ def run(options: argparse.Namespace, for_pytest: list[str], folder: Path) -> Cou
     with ThreadPoolExecutor(options.jobs) as threads:
         list(threads.map(prepare, {one.needs for one in chosen if one.needs}))
         set_ups = [one for name, one in everywhere.items() if name in needed]
-        list(threads.map(lambda one: set_up(one, uv, toolspan), set_ups))
+        done = threads.map(lambda one: is_set_up(one, uv, toolspan), set_ups)
+        made |= {one.name for one, well in zip(set_ups, done, strict=True) if well}
         counts = list(threads.map(lambda one: run_in(one, for_pytest), chosen))
     if not for_pytest:
         alone = functools.partial(run_in, words=["--last-failed", "-v"], time="again")
@@ -243,6 +253,23 @@ def set_up(environment: Environment, uv: str, toolspan: Sequence[str | Path]) ->
     execute(*install, "--requirements", environment.requirements)
     execute(*install, "--no-deps", *toolspan)
     execute(uv, "pip", "check", "--python", environment.python)
+
+
+def is_set_up(environment: Environment, uv: str, toolspan: Sequence[str | Path]) -> bool:
+    """Set it up; say by name what cannot be, for the others are run all the same."""
+    try:
+        set_up(environment, uv, toolspan)
+    except subprocess.CalledProcessError as error:
+        print(f"{environment.name} cannot be set up: {error}", flush=True)
+        return False
+    return True
+
+
+def write_tables(reports: Path) -> None:
+    """Write what follows from the adapters and from pytest's reports, where all packages are."""
+    new = read(ROOT / "tests" / "environments" / "new.txt", source=False)
+    if new.python.exists():
+        execute(new.python, ROOT / "tests" / "tables.py", reports)
 
 
 def execute(*command: str | Path) -> None:

@@ -8,10 +8,11 @@ import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+import tables
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -57,9 +58,7 @@ print(add(1, 2), dict(toolspan.containment.failures))
 
 
 def adapters():
-    from ground_truth import ADAPTERS
-
-    return ADAPTERS
+    return tables.ADAPTERS
 
 
 def readme():
@@ -86,16 +85,8 @@ def test_the_toolspan_that_is_tested_is_the_installed_one():
 
 
 def test_an_extra_installs_exactly_the_versions_that_its_adapter_was_tested_with():
-    tested = {one.name: [f"{one.distribution}{all_versions(one.name)}"] for one in adapters()}
-    assert {name: EXTRAS[name] for name in EXTRAS if name not in OTHER_EXTRAS} == tested
-
-
-def all_versions(name: str) -> str:
-    """From the first adapter of that name to the last: each begins where the one before ends."""
-    bounds = [one.versions.split(",") for one in adapters() if one.name == name]
-    for (_, upper), (lower, _) in pairwise(bounds):
-        assert upper.removeprefix("<") == lower.removeprefix(">="), bounds
-    return f"{bounds[0][0]},{bounds[-1][1]}"
+    wanted = {one.name: [f"{one.distribution}{tables.tested(one.name)}"] for one in adapters()}
+    assert {name: EXTRAS[name] for name in EXTRAS if name not in OTHER_EXTRAS} == wanted
 
 
 def test_no_extra_has_a_name_that_makes_the_loader_skip_us():
@@ -115,6 +106,52 @@ def test_the_readme_has_one_row_for_each_adapter():
     for one in adapters():
         facts = {f"`{one.name}`", f"`{one.distribution}`", f"`{one.versions}`"}
         assert any(facts <= row for row in cells), f"no row with {sorted(facts)}"
+
+
+def test_what_repeats_the_adapters_and_the_programs_is_what_they_say():
+    """`python tests/tables.py` writes it."""
+    wrong = [file for file, text in tables.pages().items() if file.read_text("utf-8") != text]
+    assert wrong == []
+
+
+def test_each_framework_stands_in_the_table_of_versions_as_it_is_pinned_newest_and_oldest():
+    """`python tests/run.py --tables` writes it, and names what cannot be installed."""
+    told = [
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in tables.VERSIONS.read_text("utf-8").splitlines()
+        if line.startswith("|")
+    ][2:]
+    pinned = {(c.name, c.version, c.python, c.telemetry, c.environment) for c in tables.cells()}
+    assert [row for row in told if row[:5] not in pinned] == []
+    assert {row[0] for row in told} == {one.name for one in adapters()}
+    assert [row for row in told if "failed" in row[5] or not re.match(r"\d+ passed", row[5])] == []
+
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.test_contract.TestOpenaiAgents" name="test_a"/>
+<testcase classname="tests.test_ground_truth" name="test_b[openai-agents plain-sync]"/>
+<testcase classname="tests.test_ground_truth" name="test_c[sync-openai-agents plain]"><skipped/></testcase>
+<testcase classname="tests.test_ground_truth" name="test_d[langchain plain-openai]"><failure/></testcase>
+<testcase classname="tests.test_mcp" name="test_e"><error/></testcase>
+</testsuite></testsuites>"""
+AGAIN = """<testsuites><testsuite>
+<testcase classname="tests.test_mcp" name="test_e"/>
+</testsuite></testsuites>"""
+
+
+def test_the_table_of_versions_counts_the_cases_about_a_framework(tmp_path):
+    (tmp_path / "one-first.xml").write_text(REPORT)
+    (tmp_path / "two-again.xml").write_text(AGAIN)
+    (tmp_path / "two-first.xml").write_text(REPORT)
+
+    def counted(name, environment):
+        return tables.result(tables.Cell(name, "1", "3.13", "1.45", environment), tmp_path)
+
+    assert counted("openai-agents", "one") == "2 passed, 1 skipped"
+    assert counted("langchain", "one") == counted("mcp", "one") == "1 failed"
+    assert counted("smolagents", "one") is None
+    assert counted("mcp", "two") == "1 passed"
+    assert counted("mcp", "three") == "cannot be installed"
 
 
 def test_the_readme_names_every_extra_and_no_other():

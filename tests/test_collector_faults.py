@@ -65,7 +65,7 @@ def outage(folder):
         time.sleep(max(0, OUTAGE - (time.monotonic() - began)))
         stack.jaeger.start()
         until(lambda: stack.collector.total("otelcol_exporter_queue_size") == 0, 90, 0.5)
-        until(lambda: not missing(stack.jaeger, load.acknowledged)[0], 30, 1)
+        until(lambda: not missing(stack.jaeger, load.acknowledged)[0], 90, 1)
         return load, back, waiting, *missing(stack.jaeger, load.acknowledged)
 
 
@@ -85,7 +85,7 @@ def after_the_outage(tmp_path_factory):
 def test_fifty_thousand_acknowledged_spans_survive_a_killed_collector_and_an_outage(
     after_the_outage,
 ):
-    load, back, waiting, lost, twice = after_the_outage.result(240)
+    load, back, waiting, lost, twice = after_the_outage.result(300)
     assert sum(map(len, load.acknowledged.values())) == TRACES * SPANS
     assert back < 3
     assert waiting > 0  # or the outage was none

@@ -18,13 +18,12 @@ import toolspan
 from ground_truth import (
     PROGRAMS,
     RAN,
-    README,
     SITUATIONS,
+    TESTS,
     act,
     calls_of,
     cannot,
     differences,
-    readme_with,
     tool_spans,
 )
 from toolspan.settings import Settings
@@ -116,7 +115,7 @@ def test_whoever_instruments_before_the_import_sees_the_same(name):
         [sys.executable, "-c", IN_A_CHILD.replace("PROGRAM", PROGRAMS[name])],
         env={
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(README.parent / "tests"), *sys.path]),
+            "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),
         },
         capture_output=True,
         text=True,
@@ -204,9 +203,3 @@ def test_a_run_in_two_traces_and_a_trace_of_two_runs_are_seen(trace_with):
 def test_a_gap_has_the_name_of_a_situation():
     for name in ground_truth.FRAMEWORKS:
         assert ground_truth.gaps_of(name).keys() <= SITUATIONS.keys()
-
-
-def test_the_readme_has_the_table_of_the_programs():
-    """`python tests/ground_truth.py` writes it."""
-    written = README.read_text(encoding="utf-8")
-    assert readme_with(ground_truth.table()) == written

@@ -22,9 +22,9 @@ import toolspan
 from conventions.check import violations
 from programs import mcp_server
 from programs.mcp_client import VERSION, connected, play
-from test_contract import HOSTILE, LOOKS
 from toolspan.adapters import mcp_1, mcp_2, mcp_wire
 from toolspan.settings import Settings, read_settings
+from toolspan.testing.hostile import HOSTILE, LOOKS
 from trees import compare_with_golden, tree_of
 
 if VERSION == 1:

@@ -126,6 +126,7 @@ ENDS = ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
 ADAPTER = Adapter(
     name="langchain",
     title="LangChain, LangGraph",
+    traces="every run of a tool; unknown tools, rejected and interrupted calls; the graph's run",
     distribution="langchain-core",
     versions=">=0.3.23,<2",
     words=(

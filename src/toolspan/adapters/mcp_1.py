@@ -97,6 +97,7 @@ def answered(invocation: Invocation, _value: Any) -> Outcome | None:
 ADAPTER = Adapter(
     name="mcp",
     title="MCP SDK 1.x, client and server",
+    traces="every `tools/call`, on both sides, as one trace",
     distribution="mcp",
     versions=">=1.20,<2",
     words=(

@@ -104,6 +104,7 @@ def serialised(_invocation: Invocation, answer: Any) -> Outcome:
 ADAPTER = Adapter(
     name="mcp",
     title="MCP SDK 2.x, client and server",
+    traces="the same; its own client span is muted, its server span adopted",
     distribution="mcp",
     versions=">=2,<3",
     words=(

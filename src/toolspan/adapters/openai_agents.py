@@ -107,6 +107,9 @@ STARTS = tuple(f"agents.tracing.spans:{span}.start" for span in ("SpanImpl", "No
 ADAPTER = Adapter(
     name="openai-agents",
     title="OpenAI Agents",
+    traces=(
+        "every function tool, MCP's and agents' as tools; unknown tools, rejected calls; the run"
+    ),
     distribution="openai-agents",
     versions=">=0.20,<1",
     words=(

@@ -127,6 +127,10 @@ TEXTS = ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result", "tool_argument
 ADAPTER = Adapter(
     name="pydantic-ai",
     title="Pydantic AI",
+    traces=(
+        "every function and MCP tool, its own span adopted where it is on (whole from 2.68); "
+        "refused calls; the run"
+    ),
     distribution="pydantic-ai-slim",
     versions=">=2.30,<3",
     words=(

@@ -98,19 +98,25 @@ TOOLS, AGENTS = "smolagents.tools", "smolagents.agents"
 TOOL, PIPELINE = f"{TOOLS}:Tool.__call__", f"{TOOLS}:PipelineTool.__call__"
 AGENT, WISH = f"{AGENTS}:MultiStepAgent.__call__", f"{AGENTS}:ToolCallingAgent.execute_tool_call"
 CALLS = (TOOL, PIPELINE, AGENT)
+#: Code has a pool since 1.25; in the one of the agent, which keeps the context, ours is idle.
+POOL = "ThreadPoolExecutor"
 
 ADAPTER = Adapter(
     name="smolagents",
     title="smolagents",
+    traces=(
+        "every tool and managed agent, wished for or called in a CodeAgent's local code; "
+        "unknown tools, invalid arguments; the run"
+    ),
     distribution="smolagents",
-    versions=">=1.26,<2",
+    versions=">=1.23,<2",
     words=(
         Hook(TOOL, read, inside=True),
         Hook(PIPELINE, read, inside=True),
         Hook(AGENT, read_agent, inside=True),
         Hook(WISH, read_wish, raised=raised, decide=CALLS, deciding="beside"),
         Carrier(f"{AGENTS}:ToolCallingAgent.process_tool_calls", wishes),
-        KeepContext("smolagents.local_python_executor:ThreadPoolExecutor"),
+        KeepContext((f"smolagents.local_python_executor:{POOL}", f"{AGENTS}:{POOL}")),
         Run(f"{AGENTS}:MultiStepAgent._run_stream", read_run),
     ),
 )

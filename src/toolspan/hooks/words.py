@@ -231,6 +231,8 @@ class Adapter:
     words: tuple[WordOfAdapter, ...]
     #: How the framework is called in prose.
     title: str = ""
+    #: What of it becomes a span, in prose.
+    traces: str = ""
 
     def is_tested(self, version: str | None) -> bool:
         """Whether `version` of the distribution is in the tested range."""

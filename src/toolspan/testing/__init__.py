@@ -1,7 +1,8 @@
-"""For users' own tests: `with recorded_tools() as calls`, and a pytest fixture of that name."""
+"""For users' own tests: `recorded_tools`, a context manager and a pytest fixture; the contract."""
 
 from __future__ import annotations
 
+import pkgutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
-from toolspan.instrumentor import instrument, uninstrument
+from toolspan.instrumentor import instrument, register, uninstrument
 from toolspan.lifecycle import TRACING, drain
+from toolspan.registry import adapter_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from toolspan.testing.contract import AdapterContract, Program
+    from toolspan.testing.tracing import Traced, Tracings
     from toolspan.toolcall import Outcome, ToolCall
 
 
@@ -88,9 +92,30 @@ def recorded_tools() -> Iterator[RecordedCalls]:
             uninstrument()
 
 
+def adapter_contract(adapter: str, program: Program) -> type[AdapterContract]:
+    """Make a class of tests: what an adapter owes its host, each sentence tried with real calls.
+
+    `adapter` is its place, `package.module:NAME`; `program` is a module that calls real tools of
+    the framework: `toolspan.testing.contract.Program` says what must be in it. A test module of
+    pytest that has `TestAcme = adapter_contract("acme_toolspan:ADAPTER", acme_program)` runs them.
+
+    Raises:
+        ImportError: no adapter is there, or its framework is not installed.
+    """
+    from toolspan.testing import contract  # noqa: PLC0415  # pytest loads this room everywhere
+
+    found = pkgutil.resolve_name(adapter)
+    if adapter_for(found.name) is not found:
+        register(found)
+    if adapter_for(found.name) is not found:
+        raise ImportError(f"adapter_contract({adapter!r}): {found.distribution} is not installed")
+    facts = {"where": adapter, "adapter": found, "program": program}
+    return type("AdapterContract", (contract.AdapterContract,), facts)
+
+
 try:
     import pytest
-except ImportError:  # only the fixture needs it
+except ImportError:  # only the fixtures need it
     pass
 else:
 
@@ -99,3 +124,11 @@ else:
         """Every tool call of the test."""
         with recorded_tools() as calls:
             yield calls
+
+    @pytest.fixture(name="toolspan_tracings")
+    def _toolspan_tracings() -> Iterator[Tracings[Traced]]:
+        """Instrument as often as the test likes, into memory; `adapter_contract` needs it."""
+        from toolspan.testing.tracing import Traced, tracings  # noqa: PLC0415  # as above
+
+        with tracings(Traced) as made:
+            yield made

@@ -1,0 +1,7 @@
+"""The whole test of an adapter: its contract."""
+
+import acme_program
+
+from toolspan.testing import adapter_contract
+
+TestAcmeAgents = adapter_contract("acme_agents_toolspan:ADAPTER", acme_program)

@@ -378,9 +378,10 @@ def name_of(span):
     """The tool or agent that a span stands for, if any."""
     if tool_spans([span]):
         return span.attributes.get("gen_ai.tool.name", span.name)
-    if span.attributes.get("gen_ai.operation.name") in RUNS:
-        return span.attributes.get("gen_ai.agent.name")
-    words = f"{span.name} {span.attributes.get('logfire.msg')}" if is_of_others(span) else ""
+    agent = span.attributes.get("gen_ai.agent.name")
+    if not is_of_others(span):
+        return agent if span.attributes.get("gen_ai.operation.name") in RUNS else None
+    words = f"{agent} {span.name} {span.attributes.get('logfire.msg')}"
     return next((word for word in re.split(r"[ .']", words) if word in AGENTS), None)
 
 

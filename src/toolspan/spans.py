@@ -149,13 +149,15 @@ def start_attributes(call: ToolCall, known: Known, settings: Settings) -> dict[s
 def adopt_span(span: Span, call: ToolCall, settings: Settings) -> int:
     """Write onto another tracer's span of the same call what it does not say itself.
 
+    The provider's id of the call takes the place of one that was made up.
+
     Returns: how many bytes of UTF-8 the arguments took.
     """
     if not span.is_recording():
         return 0
     known: Any = getattr(span, "attributes", None) or {}
     for key, value in start_attributes(call, known_of(call), settings).items():
-        if known.get(key) is None:
+        if known.get(key) is None or key == semconv.CALL_ID:
             span.set_attribute(key, value)
     return write_arguments(span, call, settings) or 0
 

@@ -52,6 +52,8 @@ TOOL_MARKS = {
     "gen_ai.operation.name": EXECUTE,
     "openinference.span.kind": "TOOL",
     "traceloop.span.kind": "tool",
+    "mcp.method.name": "tools/call",
+    "rpc.method": "tools/call",
 }
 AGENTS = {"helper", "researcher", "coder"}
 
@@ -340,7 +342,6 @@ def expected(call, execution):
 
 def said(span, execution, spans):
     attributes, by_id = span.attributes, {s.context.span_id: s for s in spans}
-    fine = is_of_others(span) and span.status.is_ok  # what others call OK we leave UNSET
     return {
         "outcome": attributes.get("toolspan.outcome"),
         "id": attributes.get("gen_ai.tool.call.id"),
@@ -349,7 +350,7 @@ def said(span, execution, spans):
         "current in the body": execution is not None and is_in(execution.span_id, span, by_id),
         "error.type": attributes.get("error.type"),
         "has error.type": "error.type" in attributes,
-        "status": "UNSET" if fine else span.status.status_code.name,
+        "status": span.status.status_code.name.replace("OK", "UNSET"),  # others may say OK
     }
 
 
@@ -360,8 +361,8 @@ def path_of(span, by_id):
     """
     names = ()
     for one in around_of(span, by_id):
-        found = name_of(one), is_of_others(one)
-        if found not in names[:1] or not found[1]:
+        found = name_of(one), bool(tool_spans([one]))
+        if found not in names[:1] or not is_of_others(one):
             names = found, *names
     return tuple(name for name, _ in names)
 

@@ -36,12 +36,13 @@ MAY_IMPORT = {
     "content": {"toolcall", "containment", "settings"},
     "hooks": {"toolcall", "containment"},
     "spans": {"toolcall", "content", "semconv", "containment", "settings"},
-    "neighbours": {"toolcall", "semconv", "containment"},
+    "vendors": {"toolcall", "semconv"},
+    "neighbours": {"toolcall", "semconv", "containment", "vendors"},
     "lifecycle": {"toolcall", "content", "hooks", "spans", "neighbours", "semconv", "containment"}
     | {"settings", "versions"},
     "adapters": {"toolcall", "hooks"},
     "registry": {"adapters", "hooks", "toolcall", "containment", "versions"},
-    "statistics": {"toolcall", "semconv", "containment", "settings"},
+    "statistics": {"toolcall", "semconv", "containment", "settings", "vendors"},
     "export": {"semconv", "containment", "settings"},
     "store": {"semconv", "settings"},
     "insights": {"store"},
@@ -49,7 +50,7 @@ MAY_IMPORT = {
     "resilience": {"__init__"},  # the public API, like any user; nothing imports it
 }
 CORE = {"toolcall", "containment", "semconv", "settings", "content", "hooks", "spans"}
-CORE |= {"neighbours", "lifecycle", "versions"}
+CORE |= {"vendors", "neighbours", "lifecycle", "versions"}
 DOORS = {"api", "dispatching", "listening", "status"}
 ABOVE = (
     CORE | DOORS | {"adapters", "registry", "statistics", "export", "store", "insights", "serve"}

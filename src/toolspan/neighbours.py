@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import get_current_span
 
 from toolspan import semconv, vendors
 from toolspan.containment import contained
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 #: The neighbours whose spans have been seen in this process: without any, nobody is looked for.
 SEEN: Final[set[str]] = set()
+#: A neighbour's open tool span -> that of another neighbour, of the same call, right around it.
+_AROUND: Final[dict[int, Span]] = {}
+_MOST: Final = 1_000
 
 
 class Undecided(Protocol):
@@ -53,6 +57,8 @@ class Watch(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Let somebody else's span be counted, where it is a tool's."""
         if span.instrumentation_scope is not self._ours and not self._is_ours(span):
+            if _AROUND:
+                _AROUND.pop(_id_of(span), None)
             self._others.on_end(span)
 
     def _is_ours(self, span: Any) -> bool:
@@ -66,9 +72,32 @@ class Watch(SpanProcessor):
 def _tell(undecided: Callable[[], Undecided | None], span: Span, scope: str) -> None:
     if scope.startswith(vendors.SCOPES):
         SEEN.add(scope)
+        _note_around(span, scope)
         waiting = undecided()
         if waiting is not None:
             waiting.notice(span)
+
+
+def _note_around(span: Span, scope: str) -> None:
+    """Two neighbours may trace one call, each with a span of its own."""
+    around, known = get_current_span(), _attributes_of(span)
+    if scope == scope_of(around) or len(_AROUND) >= _MOST:
+        return
+    if vendors.is_tool(span, scope, known) and is_tool_span_of(
+        around, vendors.tool_of(span, scope, known)
+    ):
+        _AROUND[_id_of(span)] = around
+
+
+def others_around(span: Span) -> tuple[Span, ...]:
+    """The spans that further neighbours have of the same call, the innermost first."""
+    outer = _AROUND.get(_id_of(span)) if _AROUND else None
+    return () if outer is None else (outer, *others_around(outer))
+
+
+def _id_of(span: Any) -> int:
+    context = span.get_span_context()
+    return context.span_id if context is not None else 0
 
 
 def scope_of(span: Span | ReadableSpan) -> str:

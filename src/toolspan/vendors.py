@@ -22,7 +22,12 @@ TRACELOOP: Final = "traceloop.span.kind"
 LOGFIRE: Final = "logfire.msg"
 LOGFIRE_AGENTS: Final = "logfire.openai_agents"
 _LOGFIRE_CALL: Final = "Function: "
-_ADK: Final = ("gcp.vertex.agent", "openinference.instrumentation.google_adk")
+#: Scope names (beginnings) of those who name their span before they say of what it is.
+_NAMED: Final = (
+    "gcp.vertex.agent",
+    "openinference.instrumentation.google_adk",
+    "openlit.instrumentation.",
+)
 #: OpenLLMetry's scopes begin as those of everybody's HTTP and database instrumentation do.
 _OPENLLMETRY: Final = ("langchain", "openai_agents", "mcp", "crewai", "llamaindex")
 #: Scope names (beginnings) of whoever traces agents and their tools.
@@ -66,17 +71,15 @@ KINDS: Final[dict[SpanKind, Kind]] = {SpanKind.CLIENT: "client", SpanKind.SERVER
 
 def is_tool(span: Any, scope: str, known: Mapping[str, Any]) -> bool:
     """Whether a span stands for a call of a tool, by anybody's mark."""
-    if span.name == _PSEUDO_NAME or scope.startswith(_PSEUDO_SCOPE):
+    pseudo = span.name == _PSEUDO_NAME or known.get(semconv.TOOL_NAME) == _PSEUDO_TOOL
+    if pseudo or scope.startswith(_PSEUDO_SCOPE):
         return False
     return (
-        (
-            known.get(semconv.OPERATION) == semconv.EXECUTE_TOOL
-            and known.get(semconv.TOOL_NAME) != _PSEUDO_TOOL
-        )
+        known.get(semconv.OPERATION) == semconv.EXECUTE_TOOL
         or known.get(OPENINFERENCE) == "TOOL"
         or known.get(TRACELOOP) == "tool"
         or (known.get(semconv.MCP_METHOD) == semconv.TOOLS_CALL and span.kind in KINDS)
-        or (scope in _ADK and span.name.startswith(_PREFIXES))
+        or (scope.startswith(_NAMED) and span.name.startswith(_PREFIXES))
         or (scope == LOGFIRE_AGENTS and clean(known.get(LOGFIRE)).startswith(_LOGFIRE_CALL))
     )
 

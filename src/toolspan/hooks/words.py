@@ -128,6 +128,8 @@ class Witness:
     read: Callable[[Invocation, Any], Outcome | None]
     #: before: at its call; after: given its value; raised: given its exception.
     when: Literal["before", "after", "raised"] = "after"
+    #: Only the calls of this word: in memory, MCP's client and server pass through one function.
+    of: Hook | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from toolspan.lifecycle.tracing import TRACING, undecided, wanted_context
 from toolspan.neighbours import SEEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from toolspan.hooks import Adapter, Target
     from toolspan.lifecycle.call import LiveCall
@@ -100,9 +100,11 @@ def _refusal(_adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
 
 
 def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
+    words = adapter.words if witness.of is None else (witness.of,)
+
     @contained
     def tell(instance: Any, args: Any, kwargs: Any, seen: Any) -> None:
-        live = _call_of(adapter)
+        live = _call_of(words)
         if live is None:
             return
         told = witness.read(Invocation(instance, args, kwargs, target.parameters), seen)
@@ -177,7 +179,7 @@ def _enrich(_adapter: Adapter, word: Enrich, target: Target) -> Wrapper:
 def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
     @contained
     def instead(instance: Any, args: Any, kwargs: Any) -> Any:
-        live = _call_of(adapter)
+        live = _call_of(adapter.words)
         invocation = Invocation(instance, args, kwargs, target.parameters)
         if live is None or not word.when(invocation):
             return None
@@ -193,8 +195,10 @@ def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
 def _propagate(adapter: Adapter, word: Propagate, target: Target) -> Wrapper:
     @contained
     def rewritten(instance: Any, args: Any, kwargs: Any) -> Any:
-        if _call_of(adapter) is None:
+        live = _call_of(adapter.words)
+        if live is None:
             return None
+        live.decide()
         carrier: dict[str, str] = {}
         inject(carrier)
         return word.inject(Invocation(instance, args, kwargs, target.parameters), carrier)
@@ -221,12 +225,12 @@ _ACTIONS: Final[dict[type, Callable[[Adapter, Any, Target], Wrapper]]] = {
 }
 
 
-def _call_of(adapter: Adapter) -> LiveCall | None:
-    """The current call, where a hook of this adapter opened it or was merged into it."""
+def _call_of(words: Iterable[Any]) -> LiveCall | None:
+    """The current call, where one of these words opened it or was merged into it."""
     live = current_call()
     if live is None or live.done or not TRACING.active:
         return None
-    mine = any(word is live.word or id(word) in live.merged for word in adapter.words)
+    mine = any(word is live.word or id(word) in live.merged for word in words)
     return live if mine else None
 
 

@@ -28,7 +28,14 @@ from toolspan.lifecycle.tracing import (
     wanted_context,
 )
 from toolspan.lifecycle.words import outcome_of_error
-from toolspan.neighbours import SEEN, is_tool_span_of, makes_current, never_ends, scope_of
+from toolspan.neighbours import (
+    SEEN,
+    is_tool_span_of,
+    makes_current,
+    never_ends,
+    others_around,
+    scope_of,
+)
 from toolspan.spans import (
     adopt_span,
     error_type,
@@ -121,10 +128,12 @@ class LiveCall(Life):
             listener.started(call)
 
     def _is_decided_inside(self, word: Hook, current: Context) -> bool:
-        around: Any = current.get(SPAN)
         if word.deciding != "beside":
             return True
-        return bool(SEEN) and (around is None or not self._is_of_this_call(around))
+        around: Any = current.get(SPAN)
+        begun = around is not None and self._is_of_this_call(around)
+        alone = not SEEN and TRACING.tracer is not None  # at the first call nobody was looked for
+        return not alone and not begun
 
     def _is_of_this_call(self, span: Any) -> bool:
         mine = self.parent is not None and self.parent.span is span
@@ -137,8 +146,7 @@ class LiveCall(Life):
         self.undecided = False
         if self.noticed:
             self.adopt(self.noticed[0])
-            self._doubles = self.noticed[1:]
-            self._tell_doubles("cancelled")
+            self._double(self.noticed[1:])
         else:
             self._open(otel.get_current())
         if self.span is None or not makes_current(self.span):
@@ -156,6 +164,13 @@ class LiveCall(Life):
         span.set_attribute(semconv.OUTCOME, "cancelled")
         for link in self._links:
             span.add_link(link.context)
+        self._double(others_around(span))
+
+    def _double(self, spans: tuple[Span, ...]) -> None:
+        """Further neighbours have spans of this call: they are told how it ends, no more."""
+        if spans:
+            self._doubles += spans
+            self._tell_doubles("cancelled")
 
     def _tell_doubles(self, word: Word) -> None:
         for span in self._doubles:
@@ -273,6 +288,8 @@ class LiveCall(Life):
         try:
             if span is not None and span.is_recording():
                 write_end(span, self.call, outcome, TRACING.settings, self._used)
+            if self._doubles:
+                self._tell_doubles(outcome.word)
         finally:
             if span is not None and (self.call.owner is None or never_ends(span)):
                 span.end(self.call.started + duration)
@@ -356,7 +373,8 @@ def tell_waiting(call: ToolCall, current: Context) -> None:
     span: Any = current.get(SPAN)
     if span is not None and is_tool_span_of(span, call.name):
         adopt_span(span, call, TRACING.settings)
-        span.set_attribute(semconv.OUTCOME, "interrupted")
+        for one in (span, *others_around(span)):
+            one.set_attribute(semconv.OUTCOME, "interrupted")
 
 
 def _merge(outcome: Outcome, told: Outcome) -> None:

@@ -323,7 +323,7 @@ def told_of(program, situation, seen, contained):
     spans = seen.exporter.get_finished_spans()
     calls, asked = calls_of(program, situation), [span for span in spans if not waited(span)]
     return {
-        "wrong": differences(calls, asked) + [*sides(program, calls, spans)],
+        "wrong": [*differences(calls, asked), *sides(program, calls, spans)],
         "ran": len(RAN),
         "counted": +sum((Counter(row.outcomes) for row in rows), Counter()),
         "outcomes": Counter(call.outcome for call in calls),

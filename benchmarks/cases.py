@@ -117,6 +117,18 @@ def shout(text, mode):
 
 
 @toolspan.tool
+def other(command):
+    """Answer as a shell does, without its name and without an exit code."""
+    return {"stdout": "one\ntwo\n", "stderr": "", "code": 0}
+
+
+@toolspan.tool
+def bash(command):
+    """Answer as a shell does."""
+    return {"stdout": "one\ntwo\n", "stderr": "", "exit_code": 0}
+
+
+@toolspan.tool
 def deep(level):
     """Raise from the depth of ten frames."""
     if level == 0:
@@ -205,6 +217,8 @@ CASES = {
     "texts in and out, in a run": case(lambda: shout("hello world", "fast"), run=True),
     "texts in and out": case(lambda: shout("hello world", "fast")),
     "100 kB argument": case(lambda: shout(KB_100, "fast")),
+    "a dict out, of no family": case(lambda: other("ls")),
+    "a shell's dict out": case(lambda: bash("ls")),
     "recording histogram": case(
         lambda: add(1, 2), meter_provider=lambda: MeterProvider([InMemoryMetricReader()])
     ),

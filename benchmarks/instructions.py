@@ -35,6 +35,7 @@ LIMITS = {
 #: case -> the cases that it holds, and the most it may add to them, in F
 ADDED = {
     "100 kB argument": (("texts in and out",), 0.3),
+    "a shell's dict out": (("a dict out, of no family",), 0.6),
     "an exception, 10 frames": (("two ints", "the same exception, untraced"), 0.4),
 }
 #: case -> the case that it holds, and the most it may add to that, in instructions

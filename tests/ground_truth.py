@@ -67,8 +67,8 @@ class Execution:
 
     name: str
     arguments: dict[str, Any]
-    #: Of the span that was current in it.
-    span_id: int
+    #: Of the span that was current in it; None: it ran where no span of ours can be.
+    span_id: int | None
     raised: str | None = None
 
 
@@ -332,7 +332,7 @@ def pairs_of(calls, tools):
 
 def expected(call, execution):
     facts = {"outcome": call.outcome, "id": call.id, "agent": call.agent, "path": call.path}
-    if execution is not None:
+    if execution is not None and execution.span_id is not None:
         facts["current in the body"] = True
     if call.outcome in RAISED and execution.raised is not None:
         facts["error.type"] = execution.raised

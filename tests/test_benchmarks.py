@@ -38,6 +38,10 @@ ATTRIBUTES = {
     "texts in and out": TEXTS,
     "texts in and out, in a run": TEXTS | {"gen_ai.agent.name", "gen_ai.conversation.id"},
     "100 kB argument": TEXTS,
+    "a dict out, of no family": TEXTS,
+    "a shell's dict out": TEXTS
+    | {"toolspan.tool.family", "process.exit.code", "toolspan.detail.lines"}
+    | {"toolspan.detail.bytes"},
     "recording histogram": TOOL,
     "content on, small": TEXTS | CONTENT,
     "content on, 100 kB in and out": TEXTS | CONTENT | CUT,

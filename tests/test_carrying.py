@@ -112,3 +112,11 @@ def test_an_executor_keeps_the_context_until_the_hooks_are_gone(host):
     assert host.ThreadPoolExecutor is futures.ThreadPoolExecutor
     assert in_a_thread(host) == ("nothing", ["nothing"] * 2)
     WORD.reset(token)
+
+
+def test_a_module_that_calls_itself_by_another_name_is_hooked(host, traced):
+    host.placement.remove()
+    host.__name__ = "guest"  # as a module does that takes over the names of another
+    host.placement.place()
+    host.Agent().execute("add", {"a": 1})
+    assert ids(traced) == [("add", None)]

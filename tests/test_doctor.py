@@ -506,18 +506,10 @@ def test_the_doctor_leaves_the_process_as_it_is(doctor):
     assert trace.get_tracer_provider() is before
 
 
-def test_without_export_the_status_is_shown(capsys):
-    assert main(["doctor"]) == 0
-    written = capsys.readouterr().out
-    assert written.startswith(
-        "To send a test span and hear what becomes of it: toolspan doctor --e"
-    )
-    assert "toolspan is off, OpenTelemetry" in written
-
-
 def test_the_help_of_the_doctor_teaches(capsys):
     with pytest.raises(SystemExit):
         main(["doctor", "--help"])
     written = capsys.readouterr().out
     assert "toolspan.test=true" in written
+    assert "toolspan doctor -- toolspan run -- python agent.py" in written
     assert "exit code" in written

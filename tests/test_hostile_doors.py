@@ -278,6 +278,27 @@ def test_nobody_touches_a_spy(traced, spy):
     check_encodable(traced.spans)
 
 
+@pytest.mark.parametrize("spy", SPIES)
+def test_nobody_touches_a_spy_in_a_tool_of_a_well_known_family(traced, spy):
+    """Of these more is looked at: named arguments, and what results and exceptions hold."""
+    spying = Spying()
+    value = SPIES[spy](spying)
+    error = ValueError("x")
+    error.response = error.returncode = error.code = value
+    given = {key: ["x", value] for key in ("command", "path", "pattern", "query")}
+    names = ("bash", "read_file", "write_file", "grep", "fetch", "task", "other")
+    with spying:
+        for name in names:
+            for result in (value, [value], {"stdout": value, "exit_code": value, "file": value}):
+                with toolspan.call(name, {**given, "content": value, "url": "http://x"}) as call:
+                    call.result = result
+            with pytest.raises(ValueError, match="x"), toolspan.call(name, given):
+                raise error
+    assert spying.seen == []
+    assert len(traced.spans) == 4 * len(names)
+    check_encodable(traced.spans)
+
+
 @pytest.mark.parametrize("error", ERRORS)
 def test_whatever_a_spy_would_raise_nobody_makes_it(traced, error):
     for door in DOORS:

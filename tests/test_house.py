@@ -35,14 +35,16 @@ MAY_IMPORT = {
     "settings": {"containment", "semconv"},
     "content": {"toolcall", "containment", "settings"},
     "hooks": {"toolcall", "containment"},
-    "spans": {"toolcall", "content", "semconv", "containment", "settings"},
+    "detail": {"toolcall", "content", "semconv"},
+    "spans": {"toolcall", "content", "detail", "semconv", "containment", "settings"},
     "vendors": {"toolcall", "semconv"},
+    "foreign": {"toolcall", "content", "semconv", "containment", "settings", "vendors"},
     "neighbours": {"toolcall", "semconv", "containment", "vendors"},
     "lifecycle": {"toolcall", "content", "hooks", "spans", "neighbours", "semconv", "containment"}
     | {"settings", "versions"},
     "adapters": {"toolcall", "hooks"},
     "registry": {"adapters", "hooks", "toolcall", "containment", "versions"},
-    "statistics": {"toolcall", "semconv", "containment", "settings", "vendors"},
+    "statistics": {"toolcall", "foreign", "semconv", "containment", "settings"},
     "export": {"semconv", "containment", "settings"},
     "store": {"semconv", "settings"},
     "insights": {"store"},
@@ -50,8 +52,8 @@ MAY_IMPORT = {
     "resilience": {"__init__"},  # the public API, like any user; nothing imports it
 }
 CORE = {"toolcall", "containment", "semconv", "settings", "content", "hooks", "spans"}
-CORE |= {"vendors", "neighbours", "lifecycle", "versions"}
-DOORS = {"api", "dispatching", "listening", "status"}
+CORE |= {"detail", "foreign", "vendors", "neighbours", "lifecycle", "versions"}
+DOORS = {"api", "dispatching", "listening"}
 ABOVE = (
     CORE | DOORS | {"adapters", "registry", "statistics", "export", "store", "insights", "serve"}
 )
@@ -61,9 +63,11 @@ MAY_IMPORT |= {
     "entry_point": {"instrumentor"},
     "quickstart": ABOVE | {"instrumentor"},
     "testing": ABOVE | {"instrumentor", "__init__"},
-    "cli": ABOVE | {"instrumentor", "quickstart", "testing", "__init__"},
+    "findings": {"settings", "status"},
+    "status": ABOVE | {"instrumentor", "quickstart", "findings"},
+    "cli": ABOVE | {"instrumentor", "quickstart", "testing", "status", "findings", "__init__"},
     "__main__": {"cli"},
-    "__init__": ABOVE | {"instrumentor", "quickstart", "testing"},
+    "__init__": ABOVE | {"instrumentor", "quickstart", "testing", "status"},
 }
 
 CATCH_ALL = {"Exception", "BaseException"}

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 from toolspan import ToolStatistics, containment
-from toolspan.statistics.foreign import attributes_of
+from toolspan.foreign import attributes_of
 from toolspan.statistics.sketch import Sketch
 from toolspan.statistics.tally import TOGETHER
 from toolspan.toolcall import Outcome, ToolCall

@@ -506,6 +506,14 @@ def _automatic(folder):
     assert [span.name for span in seen.spans] == ["execute_tool search", "invoke_agent on"]
 
 
+@row("TOOLSPAN_DOCTOR")
+def each_process_leaves_its_facts(folder):
+    child(ONE, TOOLSPAN_DOCTOR=str(folder))
+    (file,) = folder.glob("*.json")
+    export = json.loads(file.read_text())["export"]
+    assert (export["ended"], export["sent"], export["dropped"]) == (2, 2, {})
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_row_says_what_the_variable_does(name, tmp_path):
     case = CASES[name]

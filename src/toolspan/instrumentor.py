@@ -49,6 +49,9 @@ class _Made:
         self._made.append((weakref.ref(provider), self._make(provider)))
         return self._made[-1][1]
 
+    def __contains__(self, provider: object) -> bool:
+        return any(known() is provider and made for known, made in self._made)
+
 
 class Installation:
     """What is in place in this process; there is one."""
@@ -105,10 +108,15 @@ class Installation:
         """Put our processor on a provider, once: an SDK's cannot be taken off again."""
         self._watched.of(provider)
 
-    def _add_watch(self, provider: Any) -> None:
+    def _add_watch(self, provider: Any) -> bool:
         add = getattr(provider, "add_span_processor", None)
         if add is not None:
             add(self._watch)
+        return add is not None
+
+    def watches(self, provider: Any) -> bool:
+        """Whether our processor was put on `provider`."""
+        return provider in self._watched
 
     @contained
     def _publish(self) -> None:

@@ -25,6 +25,8 @@ SEEN: Final[set[str]] = set()
 #: A neighbour's open tool span -> that of another neighbour, of the same call, right around it.
 _AROUND: Final[dict[int, Span]] = {}
 _MOST: Final = 1_000
+#: The scopes that traced one call together, each by a span of its own: that cannot be stopped.
+DOUBLED: Final[set[tuple[str, ...]]] = set()
 
 
 class Undecided(Protocol):
@@ -104,6 +106,13 @@ def scope_of(span: Span | ReadableSpan) -> str:
     """The instrumentation scope's name of an SDK span, else nothing."""
     scope: Any = getattr(span, "instrumentation_scope", None)
     return scope.name if scope is not None else ""
+
+
+def note_doubles(spans: tuple[Span, ...]) -> None:
+    """Remember who traced the same call beside one another, for `status()`."""
+    scopes = tuple(sorted({scope_of(span) for span in spans}))
+    if len(scopes) > 1:
+        DOUBLED.add(scopes)
 
 
 def makes_current(span: Span) -> bool:

@@ -17,11 +17,13 @@ from opentelemetry.trace import ProxyTracerProvider
 
 from toolspan import instrumentor
 from toolspan.containment import LOGGER, contained
+from toolspan.foreign import translated
 from toolspan.lifecycle import drain
 from toolspan.settings import Settings, read_settings, sdk_is_disabled
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.trace import ReadableSpan
 
     from toolspan.export.pipeline import Flushed, Pipeline
 
@@ -141,6 +143,11 @@ def flush(timeout: float = FLUSH_SECONDS) -> Flushed:
     return report if _PROCESS.traces else replace(report, complete=False, note=_whose())
 
 
+def pipeline() -> Pipeline | None:
+    """What `configure()` built for the spans of this process; None where they go another way."""
+    return _PROCESS.pipeline if _PROCESS.traces else None
+
+
 @contained
 def _configure(arguments: Mapping[str, object]) -> QuickStart:
     given = _checked(arguments)
@@ -164,7 +171,11 @@ def _build(given: dict[str, Any], settings: Settings) -> None:
 
     wishes = Wishes(given.get("endpoint"), given.get("protocol"), given.get("headers"))
     pipeline = build(
-        wishes, traces=_PROCESS.traces, metrics=_PROCESS.metrics, around=_with_sketches
+        wishes,
+        traces=_PROCESS.traces,
+        metrics=_PROCESS.metrics,
+        around=_with_sketches,
+        words=_in_the_standards_words,
     )
     resource = providers.resource(given.get("service_name"))
     if _PROCESS.traces:
@@ -177,6 +188,10 @@ def _build(given: dict[str, Any], settings: Settings) -> None:
         metrics.set_meter_provider(providers.meter_provider(resource, pipeline.reader))
     _PROCESS.pipeline = pipeline
     atexit.register(pipeline.shutdown)
+
+
+def _in_the_standards_words(span: ReadableSpan) -> ReadableSpan:
+    return translated(span, _PROCESS.settings or Settings()) or span
 
 
 def _with_sketches(exporter: MetricExporter) -> MetricExporter:

@@ -2,6 +2,7 @@
 
 `gen_ai.*`: OpenTelemetry GenAI conventions, execute_tool and invoke_agent spans.
 `mcp.*`, `jsonrpc.*`, `rpc.*`, `network.*`: OpenTelemetry MCP conventions.
+`process.*`, `file.*`, `url.*`, `http.*`: OpenTelemetry's registry of attributes.
 `toolspan.*`: what the conventions do not have yet (docs/attributes.md).
 """
 
@@ -38,6 +39,13 @@ RPC_STATUS: Final = "rpc.response.status_code"
 NETWORK_TRANSPORT: Final = "network.transport"
 TOOLS_CALL: Final = "tools/call"
 
+# The registry: what a tool of a well-known family did
+EXIT_CODE: Final = "process.exit.code"
+COMMAND_LINE: Final = "process.command_line"
+FILE_PATH: Final = "file.path"
+URL: Final = "url.full"
+HTTP_STATUS: Final = "http.response.status_code"
+
 # Our own
 OUTCOME: Final = "toolspan.outcome"
 ARGUMENTS_SIZE: Final = "toolspan.arguments.size"
@@ -46,6 +54,10 @@ ARGUMENTS_FINGERPRINT: Final = "toolspan.arguments.fingerprint"
 RESULT_SIZE: Final = "toolspan.result.size"
 RESULT_TRUNCATED: Final = "toolspan.result.truncated"
 TOOL_FINGERPRINT: Final = "toolspan.tool.fingerprint"
+TOOL_FAMILY: Final = "toolspan.tool.family"
+LINES: Final = "toolspan.detail.lines"
+BYTES: Final = "toolspan.detail.bytes"
+MATCHES: Final = "toolspan.detail.matches"
 ATTEMPT: Final = "toolspan.attempt"
 ATTEMPTS: Final = "toolspan.attempts"
 CACHED: Final = "toolspan.cached"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 CAPTURE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-_CAPTURE_ON: Final = frozenset({"span_only", "span_and_event", "true"})
-_CAPTURE_OFF: Final = frozenset({"event_only", "no_content", "false", ""})
+CAPTURE_ON: Final = frozenset({"span_only", "span_and_event", "true"})
+CAPTURE_OFF: Final = frozenset({"event_only", "no_content", "false", ""})
 #: One value over 65,000 bytes makes Jaeger's badger refuse its whole batch.
 VALUE_LIMIT: Final = 64_000
 SPAN_LIMIT: Final = 256 * 1024
@@ -85,9 +85,9 @@ def _words(text: str) -> list[str]:
 
 def _capture(text: str) -> bool:
     value = text.strip().lower()
-    if value in _CAPTURE_ON:
+    if value in CAPTURE_ON:
         return True
-    if value not in _CAPTURE_OFF:
+    if value not in CAPTURE_OFF:
         LOGGER.warning(
             "%s=%r is not known and counts as NO_CONTENT; allowed: NO_CONTENT, SPAN_ONLY, "
             "SPAN_AND_EVENT, EVENT_ONLY, true, false",

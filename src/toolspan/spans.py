@@ -7,14 +7,13 @@ Source: OpenTelemetry GenAI conventions (execute_tool, invoke_agent) and MCP con
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode
 
-from toolspan import semconv
+from toolspan import detail, semconv
 from toolspan.containment import contained
-from toolspan.content import Redactor, bytes_of, measure, render
+from toolspan.content import bytes_of, measure, render, rules_of
 from toolspan.toolcall import clean, type_name
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ class Known(NamedTuple):
     attributes: dict[str, AttributeValue]
     #: Kind, type, description and parameters of the call that this was made from.
     definition: tuple[object, object, object, object]
+    #: The well-known tools that its name is like.
+    families: tuple[str, ...] = ()
 
 
 def open_span(  # noqa: PLR0917  # by name it costs more
@@ -96,7 +97,7 @@ def _alike(one: object, other: object) -> bool:
 def _remembered(call: ToolCall) -> Known:
     name = clean(call.name)
     definition = call.kind, call.type, call.description, call.parameters
-    known = Known(*_described(name, call), definition)
+    known = Known(*_described(name, call), definition, detail.families_of(name))
     if name is call.name:
         if len(_KNOWN) >= _TOOLS:
             _KNOWN.clear()
@@ -121,7 +122,9 @@ def _described(name: str, call: ToolCall) -> tuple[str, SpanKind, dict[str, Attr
     return f"{semconv.EXECUTE_TOOL} {name}", SpanKind.INTERNAL, attributes
 
 
-def start_attributes(call: ToolCall, known: Known, settings: Settings) -> dict[str, AttributeValue]:
+def start_attributes(  # noqa: C901  # of what every call passes, a function more is a hundredth
+    call: ToolCall, known: Known, settings: Settings
+) -> dict[str, AttributeValue]:
     """Everything known before the tool runs, so that samplers see it."""
     attributes = known.attributes.copy()
     if call.id is not None:
@@ -143,7 +146,12 @@ def start_attributes(call: ToolCall, known: Known, settings: Settings) -> dict[s
             attributes[semconv.ARGUMENTS_FINGERPRINT] = mark
         if size is not None:
             attributes[semconv.ARGUMENTS_SIZE] = size
+        if known.families:
+            attributes.update(_recognise(call, known.families) or {})
     return attributes
+
+
+_recognise: Final = contained(detail.recognise)
 
 
 def adopt_span(span: Span, call: ToolCall, settings: Settings) -> int:
@@ -170,12 +178,17 @@ def write_arguments(span: Span, call: ToolCall, settings: Settings) -> int:
     """
     if not captures(call, settings) or call.arguments is None or not span.is_recording():
         return 0
-    rules = _rules(settings)
+    rules = rules_of(settings)
     text = render(call.arguments, rules.limit, rules.redactor, call.name)
     span.set_attribute(semconv.CALL_ARGUMENTS, text.text)
     if text.truncated:
         span.set_attribute(semconv.ARGUMENTS_TRUNCATED, value=True)
-    return bytes_of(text.text)
+    used = bytes_of(text.text)
+    if call.family is not None:
+        for key, shown in detail.shown(call, rules.redactor, rules.limit).items():
+            span.set_attribute(key, shown)
+            used += bytes_of(shown)
+    return used
 
 
 def write_end(
@@ -188,10 +201,13 @@ def write_end(
     attributes: dict[str, Any] = {}
     if outcome.attributes or outcome.complete is False or outcome.attempts or outcome.cached:
         _write_details(attributes, outcome)
+    result = outcome.result
+    if call.family is not None or (type(result) is dict and detail.hints(result)):
+        _write_answer(attributes, call, outcome, settings)
     if outcome.type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.type
     if (settings.capture or call.capture) and captures(call, settings):
-        _write_result(attributes, call, outcome.result, settings, used)
+        _write_result(attributes, call, result, settings, used)
     if attributes:
         if outcome.size is not None:
             attributes[semconv.RESULT_SIZE] = outcome.size
@@ -217,12 +233,26 @@ def _write_details(attributes: dict[str, Any], outcome: Outcome) -> None:
 
 
 @contained
+def _write_answer(
+    attributes: dict[str, Any], call: ToolCall, outcome: Outcome, settings: Settings
+) -> None:
+    """What a tool of a well-known family answered; of any other tool, whether it is of one."""
+    if call.family is None:
+        attributes.update(detail.prove(call, outcome.result))
+        if call.family is not None and captures(call, settings):
+            rules = rules_of(settings)
+            attributes.update(detail.shown(call, rules.redactor, rules.limit))
+    if call.family is not None:
+        attributes.update(detail.answered(call, outcome))
+
+
+@contained
 def _write_result(
     attributes: dict[str, Any], call: ToolCall, result: object, settings: Settings, used: int
 ) -> None:
     if result is None:
         return
-    rules = _rules(settings)
+    rules = rules_of(settings)
     limit = rules.limit
     if settings.span_limit is not None:
         left = max(settings.span_limit - used, _LEAST)
@@ -236,7 +266,7 @@ def _write_result(
 def _description(call: ToolCall, outcome: Outcome, settings: Settings) -> str | None:
     if outcome.message is None or not captures(call, settings):
         return None
-    return render(outcome.message, DESCRIPTION_LIMIT, _rules(settings).redactor, call.name).text
+    return render(outcome.message, DESCRIPTION_LIMIT, rules_of(settings).redactor, call.name).text
 
 
 def captures(call: ToolCall, settings: Settings) -> bool:
@@ -249,19 +279,6 @@ def error_type(outcome: Outcome) -> str:
     if outcome.exception is None:
         return outcome.word
     return type_name(type(outcome.exception))
-
-
-class _Rules(NamedTuple):
-    """How content is written: what is redacted, and the bytes of the longest value."""
-
-    redactor: Redactor
-    limit: int | None
-
-
-@lru_cache(maxsize=8)
-def _rules(settings: Settings) -> _Rules:
-    limits = [limit for limit in (settings.value_limit, settings.span_limit) if limit is not None]
-    return _Rules(Redactor(settings.redact, settings.redactor), min(limits, default=None))
 
 
 def _text(text: object) -> str:

@@ -88,6 +88,8 @@ class ToolCall:
     #: Seconds that the call waited for approval or a slot before its tool ran.
     wait: float | None = None
     started: int = 0
+    #: Which well-known tools this one is like (docs/attributes.md), filled in by the core.
+    family: str | None = None
     #: Scope name of whoever owns the adopted span; None while the span is ours.
     owner: str | None = None
     #: Trace context that arrived with the call (MCP `params._meta`): the parent of a server's span.

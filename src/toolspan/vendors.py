@@ -38,6 +38,7 @@ SCOPES: Final = (
     "openlit.instrumentation.",
     *(f"opentelemetry.instrumentation.{one}" for one in _OPENLLMETRY),
     "logfire.",
+    "llamaindex.opentelemetry.tracer",
     "mcp-python-sdk",
     "pydantic-ai",
 )

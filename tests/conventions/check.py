@@ -36,11 +36,20 @@ FAILURES: Final = frozenset(
     ["error", "tool_error", "invalid_arguments", "unknown_tool", "timeout", "abandoned"]
 )
 WORDS: Final = FAILURES | {"ok", "denied", "interrupted", "cancelled"}
+#: What a tool of a well-known family says more, which comes on top of the 25.
+DETAIL: Final = ("detail.lines", "detail.bytes", "detail.matches")
+REGISTRY: Final[dict[str, Row]] = {
+    "process.exit.code": {"type": "int"},
+    "process.command_line": {"type": "string"},
+    "file.path": {"type": "string"},
+    "url.full": {"type": "string"},
+    "http.response.status_code": {"type": "int"},
+}
 OURS: Final[dict[str, Row]] = {
     f"toolspan.{name}": {"type": kind}
     for kind, names in {
-        "string": ("outcome", "arguments.fingerprint", "tool.fingerprint"),
-        "int": ("arguments.size", "result.size", "attempt", "attempts"),
+        "string": ("outcome", "arguments.fingerprint", "tool.fingerprint", "tool.family"),
+        "int": ("arguments.size", "result.size", "attempt", "attempts", *DETAIL),
         "boolean": ("arguments.truncated", "result.truncated", "cached", "stream.complete"),
         "double": ("wait",),
     }.items()
@@ -49,7 +58,7 @@ OURS: Final[dict[str, Row]] = {
 #: A resource with this attribute marks spans made wrong on purpose: `watch` leaves them out.
 HANDMADE: Final = "toolspan.handmade"
 
-_KNOWN: Final[dict[str, Row]] = TABLE["attributes"] | OURS
+_KNOWN: Final[dict[str, Row]] = TABLE["attributes"] | REGISTRY | OURS
 _TEMPLATES: Final = [name for name, row in _KNOWN.items() if row["type"].startswith("template[")]
 _TYPES: Final = {"string": str, "int": int, "double": float, "boolean": bool}
 #: Open enums of which every MCP transport is a member.
@@ -206,7 +215,8 @@ def _our_rules(span: ReadableSpan, given: Row, failed: bool) -> Iterator[str]:
         yield f"{OUTCOME} is {outcome!r}, none of its words"
     elif tool and (outcome in FAILURES) is not failed:
         yield f"{OUTCOME} is {outcome} and its status is {'ERROR' if failed else 'not ERROR'}"
-    ours = sum(name.startswith(("gen_ai.", "error.", "toolspan.")) for name in given)
+    counted = [name for name in given if not name.startswith("toolspan.detail.")]
+    ours = sum(name.startswith(("gen_ai.", "error.", "toolspan.")) for name in counted)
     if ours > 25:
         yield f"{ours} attributes of gen_ai, error and toolspan, at most 25"
     if len(given) > 60:

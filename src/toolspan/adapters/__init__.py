@@ -19,7 +19,10 @@ class Listed(NamedTuple):
 
 #: Two files of one name serve different versions; the installed one decides.
 LIST = (
+    Listed("claude-agent-sdk", "claude-agent-sdk", "claude_agent_sdk"),
+    Listed("crewai", "crewai", "crewai"),
     Listed("langchain", "langchain-core", "langchain"),
+    Listed("llamaindex", "llama-index-core", "llamaindex"),
     Listed("mcp", "mcp", "mcp_1"),
     Listed("mcp", "mcp", "mcp_2"),
     Listed("openai-agents", "openai-agents", "openai_agents"),

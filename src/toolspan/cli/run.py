@@ -35,8 +35,8 @@ supported agent framework becomes one span, sent over OTLP.
   toolspan run --service-name shop --endpoint http://localhost:4318 -- python -m agent --fast
 
 `python` and `python3` are the interpreter that toolspan is installed in; any other COMMAND is
-looked up in PATH. Processes that the program starts itself are not traced. The options set the
-standard variables, which work here just as well.
+looked up in PATH, then beside that interpreter. Processes that the program starts itself are not
+traced. The options set the standard variables, which work here just as well.
 """
 
 
@@ -81,13 +81,13 @@ def execute(options: argparse.Namespace) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         options.usage_error("which program? For example: toolspan run -- python agent.py")
-    executable = _executable(command[0])
-    if executable is None:
-        return _refuse(f"{command[0]}: no such command{_hint(command[0])}", NOT_FOUND)
+    program = executable(command[0])
+    if program is None:
+        return _refuse(f"{command[0]}: no such command{hint(command[0])}", NOT_FOUND)
     chosen = {name: value for name, value in vars(options).items() if name.startswith("OTEL_")}
     environment = traced_environment(os.environ)
     environment.update({name: value for name, value in chosen.items() if value is not None})
-    return _become([executable, *command[1:]], environment)
+    return _become([program, *command[1:]], environment)
 
 
 def traced_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -96,12 +96,17 @@ def traced_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _executable(command: str) -> str | None:
+def executable(command: str) -> str | None:
+    """What is started for `command`; None without one."""
     # Another interpreter than this one would not find toolspan, and run untraced.
-    return sys.executable if command in {"python", "python3"} else shutil.which(command)
+    if command in {"python", "python3"}:
+        return sys.executable
+    beside = str(Path(sys.executable).parent)  # of an environment that is not activated
+    return shutil.which(command) or shutil.which(command, path=beside)
 
 
-def _hint(command: str) -> str:
+def hint(command: str) -> str:
+    """What was probably meant by a command that is not there."""
     return f" (did you mean: toolspan run -- python {command})" if command.endswith(".py") else ""
 
 

@@ -7,8 +7,8 @@ physically stored in them. A metaclass may define `==` and `hash()`: so types ar
 """
 
 from toolspan.content.measures import fingerprint, measure, size_of
-from toolspan.content.redaction import SECRET_PARTS, SECRET_WORDS, Redactor
-from toolspan.content.rendering import render
+from toolspan.content.redaction import SECRET_PARTS, SECRET_WORDS, Redactor, rules_of
+from toolspan.content.rendering import render, render_entry, stored
 from toolspan.content.text import bytes_of
 
 __all__ = [
@@ -19,5 +19,8 @@ __all__ = [
     "fingerprint",
     "measure",
     "render",
+    "render_entry",
+    "rules_of",
     "size_of",
+    "stored",
 ]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from toolspan.content.text import SHORT, escaped
+
+if TYPE_CHECKING:
+    from toolspan.settings import Settings
 
 #: A key is secret when it contains one of these, its case and all but letters and digits left
 #: aside: `X-Api-Key` and `userPassword` are.
@@ -92,6 +96,20 @@ class Redactor:
                 at = _value_end(text, end.end(), rest)
         kept.append(text[at:])
         return "".join(kept)
+
+
+class Rules(NamedTuple):
+    """How content is written: what is redacted, and the bytes of the longest value."""
+
+    redactor: Redactor
+    limit: int | None
+
+
+@lru_cache(maxsize=8)
+def rules_of(settings: Settings) -> Rules:
+    """What the user decided of content."""
+    limits = [limit for limit in (settings.value_limit, settings.span_limit) if limit is not None]
+    return Rules(Redactor(settings.redact, settings.redactor), min(limits, default=None))
 
 
 Pattern = re.Pattern[str]

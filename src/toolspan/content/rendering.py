@@ -48,6 +48,25 @@ def render(value: Any, limit: int | None, redactor: Redactor, tool: str = "") ->
     return Rendered("".join(writer.parts), not whole)
 
 
+def render_entry(
+    entries: dict[str, object], key: str, limit: int, redactor: Redactor, tool: str
+) -> str | None:
+    """The text under `key` of a call's arguments, as `render` would write it among the others.
+
+    Several texts are a line each. None where redaction hides it, and for what is no text.
+    """
+    custom = redactor.custom
+    given: object = entries
+    if custom is not None:
+        given, custom = _custom_redactor(custom, tool, (), entries) or _FAILED
+    item = given.get(key) if type(given) is dict and not redactor.secret(key) else None
+    if custom is not None and item is not None:
+        item, custom = _custom_redactor(custom, tool, (key,), item) or _FAILED
+    elif type(item) is list and all(type(one) is str for one in item):
+        item = "\n".join(item)
+    return fitting(item, limit, redactor, legible).text if type(item) is str else None
+
+
 def _opened(value: object) -> object:
     """What JSON text holds, so that a custom redactor is told its paths; else the value."""
     if type(value) is str and len(value) <= _JSON_TEXT and value.lstrip()[:1] in {"{", "["}:
@@ -294,6 +313,12 @@ def _pairs_of(value: Any, kind: type) -> tuple[Entries, int] | None:
                 ]
                 return pairs, len(pairs)
     return None
+
+
+def stored(value: object, name: str) -> object:
+    """What an object holds under `name`, None where nothing is; no code of its class runs."""
+    found = _stored(value, name)
+    return None if found is _MISSING else found
 
 
 def _stored(value: object, name: str) -> object:

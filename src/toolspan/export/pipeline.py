@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
 
     from toolspan.export.metrics import MetricLane
+    from toolspan.export.spans import Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,23 +128,25 @@ def build(
     traces: bool,
     metrics: bool,
     around: Callable[[MetricExporter], MetricExporter] = lambda exporter: exporter,
+    words: Words = lambda span: span,
 ) -> Pipeline:
     """The pipeline that arguments and `OTEL_*` variables ask for.
 
     A lane that is not asked for (`traces`, `metrics`), switched off by a variable, or cannot be
-    built is missing, the last with one line. `around` wraps the exporter of the metrics.
+    built is missing, the last with one line. `around` wraps the exporter of the metrics, `words`
+    gives each span as it is sent.
     """
     spans = read_target("traces", wishes) if traces else None
     points = read_target("metrics", wishes) if metrics else None
     return Pipeline(
-        _span_lane(spans) if spans and spans.exporter != "none" else None,
+        _span_lane(spans, words) if spans and spans.exporter != "none" else None,
         _metric_lane(points, around) if points and points.exporter != "none" else None,
     )
 
 
 @contained
-def _span_lane(target: Target) -> SpanLane:
-    return SpanLane(target)
+def _span_lane(target: Target, words: Words) -> SpanLane:
+    return SpanLane(target, words)
 
 
 @contained

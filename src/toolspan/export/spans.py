@@ -17,11 +17,14 @@ from toolspan.export.line import Line
 from toolspan.export.target import number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
     from toolspan.export.target import Target
+
+    #: Gives an ended span as it is to be sent: itself, or a copy.
+    Words = Callable[[ReadableSpan], ReadableSpan]
 
 _DEFAULTS: Final = {"MAX_QUEUE_SIZE": 2048, "MAX_EXPORT_BATCH_SIZE": 512, "SCHEDULE_DELAY": 5000}
 
@@ -33,12 +36,14 @@ class SpanLane(SpanProcessor):
     stands before it, so the SDK's never overflows and each drop (of the newest) is counted.
     """
 
-    def __init__(self, target: Target, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, target: Target, words: Words, environ: Mapping[str, str] = os.environ
+    ) -> None:
         room, batch, delay = (_setting(environ, name) for name in _DEFAULTS)
         self.ledger = Ledger(room)
         self.line = Line(target, otlp.span_exporter)
         self._batch = BatchSpanProcessor(
-            _Counted(self.line, self.ledger),
+            _Counted(self.line, self.ledger, words),
             max_queue_size=room,
             schedule_delay_millis=delay,
             max_export_batch_size=min(batch, room),
@@ -91,11 +96,12 @@ class SpanLane(SpanProcessor):
 
 
 class _Counted(SpanExporter):
-    def __init__(self, line: Line[SpanExporter], ledger: Ledger) -> None:
-        self._line, self._ledger = line, ledger
+    def __init__(self, line: Line[SpanExporter], ledger: Ledger, words: Words) -> None:
+        self._line, self._ledger, self._words = line, ledger, words
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self._ledger.take(len(spans))
+        spans = [self._words(span) for span in spans]
         reason = self._line.send(lambda exporter: exporter.export(spans))
         self._ledger.settle(len(spans), reason)
         return SpanExportResult.FAILURE if reason else SpanExportResult.SUCCESS

@@ -47,8 +47,8 @@ _FRAME, _SETTINGS = 9, 4
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found; `str()` of it is one line. No header and no credential is in it.
+class Trial:
+    """What became of the test span; `str()` is one line. No header and no credential is in it.
 
     `place`: where it looked. `line`: what is so there. `remedy`: what to do, "" where all is well.
     """
@@ -62,7 +62,7 @@ class Finding:
         return "; ".join(filter(None, (f"{self.place}: {self.line}", self.remedy)))
 
 
-def check_export(limit: float = LIMIT_SECONDS) -> Finding:
+def check_export(limit: float = LIMIT_SECONDS) -> Trial:
     """Send one span `toolspan doctor`, marked `toolspan.test`, where `configure()` would send it.
 
     Takes at most `limit` seconds, and two more where the port has to be asked what it speaks.
@@ -76,8 +76,8 @@ def check_export(limit: float = LIMIT_SECONDS) -> Finding:
     return _tried(replace(target, timeout=min(target.timeout, limit)))
 
 
-def _failure(place: str, line: str, remedy: str) -> Finding:
-    return Finding(ok=False, place=place, line=line, remedy=remedy)
+def _failure(place: str, line: str, remedy: str) -> Trial:
+    return Trial(ok=False, place=place, line=line, remedy=remedy)
 
 
 def _without_file() -> str:
@@ -89,7 +89,7 @@ def _without_file() -> str:
     return ""
 
 
-def _tried(target: Target) -> Finding:
+def _tried(target: Target) -> Trial:
     span = _marked_span()
     exporter = contained(span_exporter)(target)  # its imports are no part of what is timed
     attempt = _Attempt(exporter, span)
@@ -100,7 +100,7 @@ def _tried(target: Target) -> Finding:
         return _failure(_place(target), reason, remedy(target, reason))
     trace_id = format_trace_id(span.get_span_context().trace_id)
     line = f"took the test span in {attempt.seconds * 1000:.0f} ms; look for trace {trace_id}"
-    return Finding(ok=True, place=_place(target), line=line)
+    return Trial(ok=True, place=_place(target), line=line)
 
 
 def _marked_span() -> Span:

@@ -15,8 +15,12 @@ from toolspan.hooks.placement import (
 )
 from toolspan.hooks.words import (
     Adapter,
+    Began,
+    Body,
     Carrier,
+    Ended,
     Enrich,
+    Events,
     Hook,
     Invocation,
     KeepContext,
@@ -35,9 +39,13 @@ from toolspan.hooks.words import (
 __all__ = [
     "PLACEMENTS",
     "Adapter",
+    "Began",
+    "Body",
     "Carrier",
     "Decision",
+    "Ended",
     "Enrich",
+    "Events",
     "Hook",
     "Invocation",
     "KeepContext",

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib.util
 import inspect
+import operator
 import pkgutil
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -49,18 +51,27 @@ class _BoundLayer(_Bound):
     __slots__ = ()  # so that its attributes are those of the function below it
 
     def __copy__(self) -> Any:
+        _ask_below(self, copy.copy)
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        _ask_below(self, copy.deepcopy, memo)
         if not inspect.ismethod(self):
             return self
         owner = copy.deepcopy(self.__self__, memo)
         return getattr(owner, self.__name__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        _ask_below(self, operator.methodcaller("__reduce_ex__", protocol))
         if inspect.ismethod(self):
             return getattr, (self.__self__, self.__name__)
         return pkgutil.resolve_name, (f"{self.__module__}:{self.__qualname__}",)
+
+
+def _ask_below(layer: Any, way: Callable[..., Any], *more: Any) -> None:
+    """Let somebody else's wrapper below refuse to be copied, as it does without us."""
+    if isinstance(layer.__wrapped__, (wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper)):
+        way(layer.__wrapped__, *more)
 
 
 class Layer(_Function):
@@ -111,6 +122,97 @@ class Seat(NamedTuple):
     top: Any
     before: Any
 
+    @property
+    def word(self) -> Any:
+        """What the layer serves."""
+        return self.layer._self_word[0]
+
+    def remove(self) -> None:
+        """Take the layer out, unless somebody stands on it."""
+        standing = vars(self.owner).get(self.name)
+        if standing is not self.top and standing is not self.layer:
+            return
+        if self.inherited:
+            delattr(self.owner, self.name)
+            return
+        gone = standing is self.layer  # a neighbour that was around it
+        setattr(self.owner, self.name, self.layer.__wrapped__ if gone else self.before)
+
+
+class Family:
+    """The layers of one word in a class and in every class below it, present and later.
+
+    Each class that has a function of its own gets one. Only Python knows the classes: none is
+    kept alive by us.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        root: Any,
+        name: str,
+        serves: tuple[Any, Any],
+        make: Callable[[Target], Wrapper],
+    ) -> None:
+        self.path = path
+        self.word = serves[0]
+        self._serves = serves
+        self._root = root
+        self._name = name
+        self._make = make
+        self._wanted = True
+        self._before = vars(root).get("__init_subclass__")
+        self._herald = self._heralded()
+        for member in _members(root):
+            self._join(member)
+        root.__init_subclass__ = self._herald
+
+    def _heralded(self) -> Any:
+        """An `__init_subclass__` for the root that tells of each class to come."""
+        family, root, before = self, self._root, self._before
+
+        def announced(cls: Any, /, *args: Any, **kwargs: Any) -> None:
+            if before is None:  # whatever comes after the root, for this very class
+                super(root, cls).__init_subclass__(*args, **kwargs)
+            else:
+                before.__get__(None, cls)(*args, **kwargs)
+            family._arrived(cls)
+
+        return classmethod(announced)
+
+    @contained
+    def _arrived(self, member: type) -> None:
+        if self._wanted:
+            self._join(member)
+
+    def _join(self, member: type) -> None:
+        own = vars(member).get(self._name)
+        if inspect.isroutine(own) and not getattr(own, "__isabstractmethod__", False):
+            _seated(self.path, member, self._name, self._serves, self._make)
+
+    def remove(self) -> None:
+        """Take out every layer that nobody stands on; what stays is quiet."""
+        self._wanted = False
+        if vars(self._root).get("__init_subclass__") is self._herald:
+            if self._before is None:
+                del self._root.__init_subclass__
+            else:
+                self._root.__init_subclass__ = self._before
+        for member in _members(self._root):
+            layer = vars(member).get(self._name)
+            if type(layer) is Layer and layer._self_word[0] is self.word:
+                setattr(member, self._name, layer.__wrapped__)
+
+
+def _members(root: Any) -> list[Any]:
+    """A class and all below it, each once."""
+    found, known = [root], {id(root)}
+    for one in found:
+        below = [member for member in type.__subclasses__(one) if id(member) not in known]
+        known.update(map(id, below))
+        found += below
+    return found
+
 
 #: The placements of this process, by the adapter's name.
 PLACEMENTS: Final[dict[str, Placement]] = {}
@@ -126,13 +228,13 @@ class Placement:
     ) -> None:
         self.adapter = adapter
         self.wanted = False
-        self.seats: list[Seat] = []
+        self.seats: list[Seat | Family] = []
         self.missing: list[str] = []
         self._actor = actor
         self._spots: dict[str, list[tuple[str, WordOfAdapter, Path]]] = {}
         for word in adapter.words:
             for path in _paths(word):
-                for alternative in (path,) if isinstance(path, str) else path:
+                for alternative in _alternatives(path):
                     module, _, qualname = alternative.partition(":")
                     self._spots.setdefault(module, []).append((qualname, word, path))
 
@@ -141,46 +243,58 @@ class Placement:
         self.wanted = True
         for module in self._spots:
             if module in sys.modules:
-                self._arrived(sys.modules[module])
+                self._arrived(module, sys.modules[module])
             _await_import(module, self)
 
-    def arrived(self, module: ModuleType) -> None:
-        """Place the layers that belong into a module which was imported just now."""
+    def arrived(self, name: str, module: ModuleType) -> None:
+        """Place the layers that belong into a module which was imported just now as `name`."""
         if self.wanted:
-            self._arrived(module)
+            self._arrived(name, module)
 
     def remove(self) -> None:
         """Take out our layers; one that somebody stands on stays there and is quiet."""
         self.wanted = False
         for seat in reversed(self.seats):
-            _unseat(seat)
+            seat.remove()
         self.seats.clear()
         self.missing.clear()
 
-    def _arrived(self, module: ModuleType) -> None:
-        for qualname, word, path in self._spots[module.__name__]:
-            self._seat(module, qualname, word, path)
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Where its layers belong, as far as they are there."""
+        return tuple(self._spots)
+
+    def absent(self) -> list[str]:
+        """What was looked for in vain: functions, and the modules of those that make spans."""
+        wanted = (_alternatives(one.path) for one in self.adapter.words if isinstance(one, Hook))
+        gone = [paths[-1] for paths in wanted if all(map(_is_gone, paths))]
+        return list(dict.fromkeys((*self.missing, *gone)))
+
+    def _arrived(self, name: str, module: ModuleType) -> None:
+        for qualname, word, path in self._spots[name]:  # a module may say of itself what it likes
+            self._seat(f"{name}:{qualname}", module, word, path)
 
     @contained
-    def _seat(self, module: ModuleType, qualname: str, word: WordOfAdapter, path: Path) -> None:
-        label = f"{module.__name__}:{qualname}"
+    def _seat(self, label: str, module: ModuleType, word: WordOfAdapter, path: Path) -> None:
         wanted = path if isinstance(path, tuple) else (label,)
-        if any(seat.path in wanted and seat.layer._self_word[0] is word for seat in self.seats):
+        if any(seat.path in wanted and seat.word is word for seat in self.seats):
             return
-        owner, name = _owner(module, qualname)
+        if any(map(_is_there, wanted[: wanted.index(label)])):
+            return  # of alternatives the first that exists is taken, whichever module came first
+        owner, name = _owner(module, label.partition(":")[2])
         if owner is None:
             self._note_missing(path, label)
             return
-        self.missing = [gap for gap in self.missing if gap != label]
-        self.seats.append(_seated(label, owner, name, (word, path), self._make(word, path)))
+        self.missing = [gap for gap in self.missing if gap not in wanted]
+        sit = Family if getattr(word, "subclasses", False) else _seated
+        self.seats.append(sit(label, owner, name, (word, path), self._make(word, path)))
 
     def _make(self, word: WordOfAdapter, path: Path) -> Callable[[Target], Wrapper]:
         decides = path in getattr(word, "decide", ())
         return lambda target: self._actor(self.adapter, Decision(word) if decides else word, target)
 
     def _note_missing(self, path: Path, label: str) -> None:
-        alternatives = (path,) if isinstance(path, str) else path
-        if label == alternatives[-1] and label not in self.missing:
+        if label == _alternatives(path)[-1] and label not in self.missing:
             self.missing.append(label)
 
 
@@ -205,6 +319,23 @@ def _paths(word: WordOfAdapter) -> list[Path]:
     return [word.path, *others, *getattr(word, "decide", ())]
 
 
+def _alternatives(path: Path) -> tuple[str, ...]:
+    return (path,) if isinstance(path, str) else path
+
+
+@contained
+def _is_gone(path: str) -> bool:
+    """Whether the module of a path is not in its package, which is here; nothing is imported."""
+    parts = path.partition(":")[0].split(".")
+    for depth in range(1, len(parts)):
+        package, inner = ".".join(parts[:depth]), ".".join(parts[: depth + 1])
+        if package not in sys.modules:
+            return False
+        if inner not in sys.modules:
+            return importlib.util.find_spec(inner) is None
+    return False
+
+
 def _owner(module: ModuleType, qualname: str) -> tuple[Any, str]:
     """The object that holds the last name of `qualname`, or None where it does not exist."""
     *parents, name = qualname.split(".")
@@ -214,6 +345,12 @@ def _owner(module: ModuleType, qualname: str) -> tuple[Any, str]:
     if owner is None or inspect.getattr_static(owner, name, None) is None:
         return None, name
     return owner, name
+
+
+def _is_there(path: str) -> bool:
+    """Whether a path leads to something, as far as is imported by now."""
+    module, _, qualname = path.partition(":")
+    return module in sys.modules and _owner(sys.modules[module], qualname)[0] is not None
 
 
 def _seated(
@@ -238,7 +375,8 @@ def _goes_below(word: Any) -> bool:
 
     Below them ours sees the end, too, while their span is open.
     """
-    return isinstance(word, Hook) and (word.deciding == "beside" or not word.decide)
+    once = isinstance(word, Hook) and not word.subclasses
+    return once and (word.deciding == "beside" or not word.decide)
 
 
 def _others_around(function: Any) -> list[Any]:
@@ -282,17 +420,6 @@ def options_of(function: Any) -> Mapping[str, Any]:
     """What `@tool` was told of a function that it decorated."""
     found = (layer._self_again.keywords for layer in _layers_of(function) if layer._self_again)
     return next(found, {})
-
-
-def _unseat(seat: Seat) -> None:
-    standing = vars(seat.owner).get(seat.name)
-    if standing is not seat.top and standing is not seat.layer:
-        return
-    if seat.inherited:
-        delattr(seat.owner, seat.name)
-        return
-    before = seat.before if standing is seat.top else standing.__wrapped__  # they went before us
-    setattr(seat.owner, seat.name, before)
 
 
 def _target(owner: Any, found: Any) -> Target:
@@ -341,4 +468,4 @@ def _await_import(module: str, placement: Placement) -> None:
 
 def _imported(name: str, module: ModuleType) -> None:
     for placement in _AWAITED.get(name, ()):
-        placement.arrived(module)
+        placement.arrived(name, module)

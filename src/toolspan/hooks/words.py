@@ -107,6 +107,11 @@ class Hook:
     inside: bool = False
     #: The other framework may have put a prefix before the tool's name, which ends in this.
     prefix: str | None = None
+    #: The call's id is a key: of the events that announced it, and of its body in another task.
+    keyed: bool = False
+    #: In the class that the path names and in every class below it, present and later: each that
+    #: has a function of its own is a layer; inside one another, by `super()`, they are one call.
+    subclasses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +156,58 @@ class Carrier:
 
     path: Path
     #: The calls to come: each gives its id, agent and conversation to the first one below that has
-    #: its name and arguments.
+    #: its name and arguments, where both have them.
     read: Callable[[Invocation], Iterable[ToolCall]]
+    #: around: below this function; before: below the one that another word of the kind is around,
+    #: and that calls this one in between to find out the agent.
+    when: Literal["around", "before"] = "around"
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """An event: a call began, and is open until the end of the same key."""
+
+    key: str
+    call: ToolCall
+    #: The key of the call inside which this one began.
+    within: str | None = None
+    #: It runs in this process: its span is that of the keyed hook, which takes what is known here.
+    hooked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An event: the call of this key is over, or was refused."""
+
+    key: str
+    outcome: Outcome
+    #: When, in nanoseconds since 1970; 0: now.
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """A span for each call whose beginning and end are told by what the generator at `path` gives.
+
+    For what runs in another process, and is seen in a stream of messages only.
+    """
+
+    path: Path
+    #: What one thing that it gives tells of calls.
+    read: Callable[[Invocation, Any], Iterable[Began | Ended]]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """No span: the coroutine function at `path` runs the body of a keyed call, in another task.
+
+    The call is current there, and a server that is called for it there is this very call.
+    """
+
+    path: Path
+    #: The key of the call, or None: nobody's body.
+    key: Callable[[Invocation], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +273,18 @@ class Run:
 
 
 WordOfAdapter = (
-    Hook | Refusal | Witness | Pending | Carrier | KeepContext | Enrich | Mute | Propagate | Run
+    Hook
+    | Refusal
+    | Witness
+    | Pending
+    | Carrier
+    | Events
+    | Body
+    | KeepContext
+    | Enrich
+    | Mute
+    | Propagate
+    | Run
 )
 
 

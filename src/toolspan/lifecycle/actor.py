@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 from contextvars import copy_context
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from toolspan.containment import contained, contained_hot
 from toolspan.hooks import (
+    Body,
     Carrier,
     Decision,
     Enrich,
+    Events,
     Hook,
     Invocation,
     KeepContext,
@@ -23,8 +26,9 @@ from toolspan.hooks import (
     Witness,
 )
 from toolspan.lifecycle.call import begin_call, current_call, tell_waiting
-from toolspan.lifecycle.carrying import begin_carrying
+from toolspan.lifecycle.carrying import begin_carrying, learn
 from toolspan.lifecycle.drivers import driver_for, managing
+from toolspan.lifecycle.events import Watching, begin_body, begin_keyed
 from toolspan.lifecycle.propagation import inject
 from toolspan.lifecycle.run import begin_run
 from toolspan.lifecycle.span_doors import Adopting, Muted
@@ -46,13 +50,17 @@ def wrapper_for(adapter: Adapter, word: Any, target: Target) -> Wrapper:
 
 
 def _hook(_adapter: Adapter, hook: Hook, target: Target) -> Wrapper:
+    if hook.subclasses:
+        hook = replace(hook)  # this layer's own: by it, `super()` is told from a second call
+    begin = begin_keyed if hook.keyed else begin_call
+
     @contained_hot
     def opener(instance: Any, args: Any, kwargs: Any) -> Any:
         current = wanted_context()
         if current is None:
             return None
         call = hook.read(Invocation(instance, args, kwargs, target.parameters))
-        return None if call is None else begin_call(call, hook, current)
+        return None if call is None else begin(call, hook, current)
 
     return driver_for(target.function)(opener)
 
@@ -76,7 +84,7 @@ def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
     @contained
     def decide(instance: Any, args: Any, kwargs: Any, _seen: Any) -> None:
         life = undecided()
-        if life is None or life.word is not decision.word:
+        if life is None or life.word != decision.word:
             return
         if not SEEN or at(Invocation(instance, args, kwargs, target.parameters)):
             life.decide()
@@ -127,6 +135,14 @@ def _pending(_adapter: Adapter, word: Pending, target: Target) -> Wrapper:
 
 
 def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
+    if word.when == "before":
+
+        @contained
+        def adding(instance: Any, args: Any, kwargs: Any, _seen: Any) -> None:
+            learn(word.read(Invocation(instance, args, kwargs, target.parameters)))
+
+        return _acting(word.when, target, adding)
+
     @contained
     def opener(instance: Any, args: Any, kwargs: Any) -> Any:
         current = wanted_context()
@@ -134,6 +150,25 @@ def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
             return None
         known = word.read(Invocation(instance, args, kwargs, target.parameters))
         return begin_carrying(known, current)
+
+    return driver_for(target.function)(opener)
+
+
+def _events(_adapter: Adapter, word: Events, target: Target) -> Wrapper:
+    @contained
+    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+        return Watching(word, Invocation(instance, args, kwargs, target.parameters))
+
+    return driver_for(target.function)(opener)
+
+
+def _body(_adapter: Adapter, word: Body, target: Target) -> Wrapper:
+    @contained
+    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+        if wanted_context() is None:
+            return None
+        key = word.key(Invocation(instance, args, kwargs, target.parameters))
+        return None if key is None else begin_body(key)
 
     return driver_for(target.function)(opener)
 
@@ -218,6 +253,8 @@ _ACTIONS: Final[dict[type, Callable[[Adapter, Any, Target], Wrapper]]] = {
     Witness: _witness,
     Pending: _pending,
     Carrier: _carrier,
+    Events: _events,
+    Body: _body,
     KeepContext: _keep_context,
     Enrich: _enrich,
     Mute: _mute,
@@ -230,7 +267,7 @@ def _call_of(words: Iterable[Any]) -> LiveCall | None:
     live = current_call()
     if live is None or live.done or not TRACING.active:
         return None
-    mine = any(word is live.word or id(word) in live.merged for word in words)
+    mine = any(word in words for word in (live.word, *live.merged))
     return live if mine else None
 
 

@@ -33,6 +33,7 @@ from toolspan.neighbours import (
     is_tool_span_of,
     makes_current,
     never_ends,
+    note_doubles,
     others_around,
     scope_of,
 )
@@ -65,8 +66,8 @@ class LiveCall(Life):
 
     #: What an inner function or layer saw of this call's end.
     told: Outcome | None = None
-    #: The layers of other adapters that found this very call below their own door.
-    merged: frozenset[int] = frozenset()
+    #: The layers that found this very call below their own door.
+    merged: tuple[Hook, ...] = ()
     _key: tuple[str, str, object] | None = None
     _links: tuple[Link, ...] = ()
     #: What further neighbours began for this call, beside the adopted span: it tells the outcome
@@ -144,15 +145,17 @@ class LiveCall(Life):
         if not self.undecided:
             return
         self.undecided = False
+        around: Any = otel.get_current().get(SPAN)
         if self.noticed:
             self.adopt(self.noticed[0])
             self._double(self.noticed[1:])
+        elif SEEN and around is not None and self._is_of_this_call(around):
+            self.adopt(around)
         else:
             self._open(otel.get_current())
         if self.span is None or not makes_current(self.span):
             current = otel.get_current()
-            around: Any = current.get(SPAN)
-            self.enter(otel.Context({**current, LIFE: self, SPAN: self.span or around}))
+            self.enter(otel.Context({**current, LIFE: self, SPAN: self.span or current.get(SPAN)}))
 
     def adopt(self, span: Span) -> None:
         """Let this call be told on somebody else's span."""
@@ -170,6 +173,7 @@ class LiveCall(Life):
         """Further neighbours have spans of this call: they are told how it ends, no more."""
         if spans:
             self._doubles += spans
+            note_doubles((self.span, *spans) if self.span else spans)
             self._tell_doubles("cancelled")
 
     def _tell_doubles(self, word: Word) -> None:
@@ -221,17 +225,28 @@ class LiveCall(Life):
         named = known or call.name == self.call.name or self._prefixes(call, hook.prefix)
         if self.done or self.call.kind == "server" or not named:
             return False
-        if hook is self.word or id(hook) in self.merged:
+        if hook is self.word or any(hook is one for one in self.merged):
             self.told = None  # the body tries again: how its first try ended is not its own end
             return False
         mine, theirs = self.call.arguments, call.arguments
         given = mine is not None and theirs is not None
         if given and not known and not same_arguments(mine, theirs):
             return False
-        TRACING.counts["merged"] += 1
-        self.merged |= {id(hook)}
-        self.enrich(call.attributes)
+        self.merge(call, hook)
         return True
+
+    def serves(self, call: ToolCall, hook: Hook) -> bool:
+        """Whether `call`, seen by a server that runs this call's body, is this very call."""
+        if self.done or call.kind != "server" or any(hook is one for one in self.merged):
+            return False
+        self.merge(call, hook)
+        return True
+
+    def merge(self, call: ToolCall, hook: Hook) -> None:
+        """Take what another layer of this very call knows."""
+        TRACING.counts["merged"] += 1
+        self.merged += (hook,)
+        self.enrich(call.attributes)
 
     def _prefixes(self, call: ToolCall, end: str | None) -> bool:
         """Whether this call's name is that of `call` behind a prefix; without arguments: never."""
@@ -248,7 +263,7 @@ class LiveCall(Life):
 
     def hear(self, outcome: Outcome) -> None:
         """An inner layer saw how this call ends; the first that saw an error is right."""
-        if self.told is None or self.told.error is None:
+        if self.told is None or (self.told.error is None and not _is_unanswered(outcome)):
             self.told = outcome
 
     def tell(self, outcome: Outcome) -> None:
@@ -316,12 +331,16 @@ class Merged:
     @contained
     def ended(self, value: Any) -> None:
         """The inner layer returned."""
-        self.outer.tell(self._hook.outcome(value))
+        if not self._hook.subclasses:  # else the function that overrides it says more
+            self.outer.tell(self._hook.outcome(value))
 
     @contained
     def raised(self, error: BaseException, *, collected: bool = False) -> None:  # noqa: ARG002  # the outer one ends
-        """The inner layer raised; the outer one may swallow it."""
-        self.outer.tell(outcome_of_error(error, self._hook.raised))
+        """The inner layer raised; the outer one may swallow it, an override make up for it."""
+        if self._hook.subclasses:
+            self.outer.told = None
+        else:
+            self.outer.tell(outcome_of_error(error, self._hook.raised))
 
     def over(self, outcome: Outcome, *, collected: bool = False) -> None:
         """The inner layer was dropped; the outer one ends the call."""
@@ -329,7 +348,10 @@ class Merged:
     def mark(self) -> None:
         """Nothing was entered."""
 
-    pause = resume = mark
+    def pause(self, _item: Any = None) -> None:
+        """Nor here."""
+
+    resume = mark
     done = True
 
 
@@ -348,8 +370,10 @@ def begin_call(
     outer = scope = None
     if around is not None:
         outer, scope = around.innermost, around.scope
-        if outer is not None and hook is not None and hook.inside and outer.takes(call, hook):
-            return Merged(outer, hook)
+        if outer is not None and hook is not None:  # most hooks are neither
+            same = hook.inside and outer.takes(call, hook)
+            if same or (around.serving and outer.serves(call, hook)):
+                return Merged(outer, hook)
     if call.functions:
         _ask_decorators(call)
     if scope is not None:
@@ -383,8 +407,7 @@ def _merge(outcome: Outcome, told: Outcome) -> None:
         outcome.result = told.result
     if told.attributes:
         outcome.attributes = {**told.attributes, **(outcome.attributes or {})}
-    unanswered = outcome.error == "cancelled" and outcome.exception is None
-    if unanswered:
+    if _is_unanswered(outcome):
         outcome.error = None
     if told.error is None or outcome.error in ("interrupted", "cancelled"):
         return
@@ -394,6 +417,11 @@ def _merge(outcome: Outcome, told: Outcome) -> None:
             outcome.exception = told.exception
         outcome.type = outcome.type or told.type
         outcome.message = outcome.message or told.message
+
+
+def _is_unanswered(outcome: Outcome) -> bool:
+    """Whether all that is known is that nobody answered: what was told is more."""
+    return outcome.error == "cancelled" and outcome.exception is None
 
 
 def current_call() -> LiveCall | None:

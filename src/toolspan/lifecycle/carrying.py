@@ -39,22 +39,40 @@ class Expected(Scope):
         """Fill in what was known of this call, then what the run knows."""
         known = self._take(call)
         if known is not None:
-            call.id = known.id if call.id is None else call.id
-            call.agent = known.agent if call.agent is None else call.agent
-            call.conversation = call.conversation or known.conversation
+            _complete(call, known)
         super().inform(call)
+
+    def learn(self, calls: Iterable[ToolCall]) -> None:
+        """Know more of the calls that are to come."""
+        for call in calls:
+            for known in list(self._calls.values()):
+                if _alike(known, call):
+                    _complete(known, call)
 
     def _take(self, call: ToolCall) -> ToolCall | None:
         if current_call() is not self._around:  # a tool that calls another: nobody expected that
             return None
         for key, known in list(self._calls.items()):
-            named = type(known.name) is type(call.name) is str and known.name == call.name
             # Calls run in parallel: whoever takes one first has it.
-            if named and same_arguments(known.arguments, call.arguments):
+            if _alike(known, call):
                 taken = self._calls.pop(key, None)
                 if taken is not None:
                     return taken
         return None
+
+
+def _alike(known: ToolCall, call: ToolCall) -> bool:
+    """Whether name and arguments are the same, where both have arguments."""
+    if type(known.name) is not str or type(call.name) is not str or known.name != call.name:
+        return False
+    given = known.arguments is not None and call.arguments is not None
+    return not given or same_arguments(known.arguments, call.arguments)
+
+
+def _complete(call: ToolCall, known: ToolCall) -> None:
+    call.id = known.id if call.id is None else call.id
+    call.agent = known.agent if call.agent is None else call.agent
+    call.conversation = known.conversation if call.conversation is None else call.conversation
 
 
 class Carrying(Life):
@@ -79,3 +97,10 @@ def begin_carrying(calls: Iterable[ToolCall], current: Context) -> Carrying:
     carrying = Carrying(None if around is None else around.innermost, scope)
     carrying.enter(otel.Context({**current, LIFE: carrying}))
     return carrying
+
+
+def learn(calls: Iterable[ToolCall]) -> None:
+    """Let more be known of the calls that the function around has announced."""
+    around = life_around(otel.get_current())
+    if around is not None and type(around.scope) is Expected:
+        around.scope.learn(calls)

@@ -46,7 +46,7 @@ class _Nobody:
     def over(self, outcome: Outcome, *, collected: bool = False) -> None:
         pass
 
-    def mark(self) -> None:
+    def mark(self, _item: Any = None) -> None:
         pass
 
     pause = resume = mark
@@ -222,7 +222,7 @@ def _stepped(
         except BaseException as error:
             life.raised(error)
             raise
-        life.pause()
+        life.pause(item)
         try:
             value = yield item
             step = inner.send
@@ -265,7 +265,7 @@ async def _async_stepped(
             else:
                 life.raised(error)
             raise
-        life.pause()
+        life.pause(item)
         try:
             value = yield item
             step = inner.asend

@@ -30,6 +30,8 @@ class Life:
 
     # What most lives never change stands on the class: beginning one is hot.
     undecided = False
+    #: Whether a server that is called from here is the call around it, run for it in this process.
+    serving = False
     noticed: tuple[Span, ...] = ()
     context: Context | None = None
     _here: Token[Any] | None = None
@@ -76,7 +78,7 @@ class Life:
         return True
 
     @contained
-    def pause(self) -> None:
+    def pause(self, _item: Any = None) -> None:
         """Give a stream's consumer its own context back; keep the body's for its next step."""
         self.context = otel.get_current()
         self._leave()

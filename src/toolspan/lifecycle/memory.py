@@ -30,6 +30,11 @@ class Memory(Generic[K, V]):
         with self._lock:
             return self._entries.get(key)
 
+    def pop(self, key: K) -> V | None:
+        """The entry, which is forgotten, or None."""
+        with self._lock:
+            return self._entries.pop(key, None)
+
     def put(self, key: K, value: V) -> None:
         """Remember `value`, forgetting the oldest entry when there are too many."""
         with self._lock:

@@ -145,7 +145,7 @@ class LiveRun(Life):
             self.enter(otel.Context({**current, LIFE: self, SPAN: self._inmost(current)}))
 
     def _inmost(self, current: Context) -> object:
-        """The neighbour's span that is current, else its first; Logfire shows others its wrapper."""
+        """The neighbour's span that is current, else its first; Logfire shows a wrapper of it."""
         around: Any = current.get(SPAN)
         known = {one.get_span_context().span_id for one in self.noticed}
         mine = around is not None and around.get_span_context().span_id in known

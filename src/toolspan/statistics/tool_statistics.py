@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind
 
+from toolspan import foreign
 from toolspan.containment import contained, say_once
-from toolspan.statistics import foreign
 from toolspan.statistics.labels import LIMIT, SIDES, Labels
 from toolspan.statistics.table import Thresholds, as_html, as_text
 from toolspan.statistics.tally import TOGETHER, Tally

@@ -91,6 +91,8 @@ def openllmetry(framework, name):
 
 
 OPENLIT = Neighbour("openlit", "openlit")
+#: What MCP 2 traces by itself, whoever else does.
+ALWAYS = "mcp-python-sdk"
 VENDORS = ("native", "official", "OpenInference", "OpenLLMetry", "OpenLIT", "Logfire")
 #: Framework -> neighbour -> who brings it, or why there is none.
 NEIGHBOURS = {
@@ -139,7 +141,7 @@ NEIGHBOURS = {
         "official": "has none",
         "OpenInference": openinference("mcp", "MCPInstrumentor", tools=False),
         "OpenLLMetry": "cannot be enabled: it patches a module that MCP 2 does not have",
-        "OpenLIT": OPENLIT,
+        "OpenLIT": OPENLIT._replace(tools=False),
         "Logfire": "does nothing: it leaves MCP 2 to its own telemetry",
     },
 }
@@ -453,7 +455,12 @@ def page():
         for framework in NEIGHBOURS
     ]
     to_come = ", ".join(map(title_of, TO_COME))
-    lines = [f"Measured on {MEASURED}. To come: {to_come}.", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    lines = [
+        f"Measured on {MEASURED}. To come: {to_come}.",
+        "",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
     for (framework, neighbour), gaps in GAPS.items():
         together = {}
         for situation, reason in gaps.items():
@@ -474,7 +481,7 @@ def cell(framework, neighbour):
     mine, theirs = versions_of(framework, neighbour)
     number = len(GAPS.get((framework, neighbour), ()))
     gaps = f"; {number} gap{'s'[: number > 1]}" if number else ""
-    says = "one span" if one.tools else "ours, it has none"
+    says = "one span" if one.tools else "ours: it has none that names a tool"
     return f"{says}{gaps} ({theirs} on {mine})"
 
 

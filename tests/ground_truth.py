@@ -157,6 +157,8 @@ class Call:
     #: Which run of the agent it belongs to, and which turn of its model asks for it.
     run: int = 0
     turn: int = 0
+    #: The span's `error.type`, where that is not what the tool raised.
+    type: str | None = None
 
     @property
     def key(self):
@@ -335,7 +337,7 @@ def expected(call, execution):
     if execution is not None and execution.span_id is not None:
         facts["current in the body"] = True
     if call.outcome in RAISED and execution.raised is not None:
-        facts["error.type"] = execution.raised
+        facts["error.type"] = call.type or execution.raised
     failed = call.outcome not in {"ok", "denied", "cancelled", "interrupted"}
     return {**facts, "status": "ERROR" if failed else "UNSET", "has error.type": failed}
 
@@ -428,16 +430,22 @@ def file_of(framework):
 ADAPTERS = tuple(map(load, LIST))
 #: Every framework that has a program, and how it is called.
 FRAMEWORKS = {one.name: one.title for one in ADAPTERS if file_of(one.name).exists()}
+#: A framework may be here in part: what else its program cannot do without.
+WHOLE = {"fastmcp": "uncalled_for"}
 
 
 def is_installed(framework):
-    """Whether it is here, in a version that its adapter was tested with."""
-    for adapter in (one for one in ADAPTERS if one.name == framework):
-        try:
-            return adapter.is_tested(version(adapter.distribution))
-        except PackageNotFoundError:
-            continue
-    return False
+    """Whether it is here and whole, in a version that its adapter was tested with."""
+    if framework in WHOLE and not importlib.util.find_spec(WHOLE[framework]):
+        return False
+    return any(map(is_there, (one for one in ADAPTERS if one.name == framework)))
+
+
+def is_there(adapter):
+    try:
+        return adapter.is_tested(version(adapter.distribution))
+    except PackageNotFoundError:
+        return False
 
 
 #: The programs that can run here.
@@ -463,7 +471,7 @@ def table():
         [situation, *("" if situation in gaps[name] else "ok" for name in FRAMEWORKS)]
         for situation in SITUATIONS
     ]
-    lines = [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows]
+    lines = [f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in row)}|" for row in rows]
     reasons = [
         f"- {FRAMEWORKS[name]}, {situation}: {reason}"
         for name in FRAMEWORKS

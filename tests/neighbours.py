@@ -146,7 +146,7 @@ NEIGHBOURS = {
     },
 }
 #: Frameworks that have no row yet.
-TO_COME = ("claude-agent-sdk", "crewai", "llamaindex")
+TO_COME = ("claude-agent-sdk", "crewai", "fastmcp", "google-adk", "llamaindex")
 #: Two that double each other: we add no third span, and count once.
 PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
 

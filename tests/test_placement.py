@@ -9,7 +9,7 @@ import pytest
 
 import toolspan
 from toolspan import registry
-from toolspan.hooks import Adapter, Hook
+from toolspan.hooks import PLACEMENTS, Adapter, Hook
 from toolspan.toolcall import ToolCall
 
 
@@ -22,7 +22,9 @@ def modules(monkeypatch):
             module.run = lambda tool: tool
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(registry, "_REGISTERED", [*registry._REGISTERED])
-    return made
+    yield made
+    toolspan.uninstrument()
+    PLACEMENTS.pop("shelf", None)
 
 
 def register(*paths):

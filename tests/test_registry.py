@@ -20,7 +20,7 @@ import toolspan
 from ground_truth import ADAPTERS
 from toolspan import registry
 from toolspan.adapters import LIST
-from toolspan.hooks import Adapter, Hook
+from toolspan.hooks import PLACEMENTS, Adapter, Hook
 from toolspan.testing import adapter_contract
 from toolspan.toolcall import ToolCall
 
@@ -38,6 +38,9 @@ def known(monkeypatch):
     """What is registered here is forgotten after the test."""
     registry.requirements()  # what entry points name stays
     monkeypatch.setattr(registry, "_REGISTERED", [*registry._REGISTERED])
+    yield
+    toolspan.uninstrument()
+    PLACEMENTS.pop("metadata", None)
 
 
 @pytest.fixture(scope="module")

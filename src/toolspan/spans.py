@@ -163,8 +163,10 @@ def adopt_span(span: Span, call: ToolCall, settings: Settings) -> int:
     """
     if not span.is_recording():
         return 0
-    known: Any = getattr(span, "attributes", None) or {}
-    for key, value in start_attributes(call, known_of(call), settings).items():
+    known, ours = getattr(span, "attributes", None) or {}, known_of(call)
+    if call.kind != "internal":  # a request's span is begun before its tool is known
+        span.update_name(ours.span_name)
+    for key, value in start_attributes(call, ours, settings).items():
         if known.get(key) is None or key == semconv.CALL_ID:
             span.set_attribute(key, value)
     return write_arguments(span, call, settings) or 0

@@ -41,6 +41,8 @@ SCOPES: Final = (
     "llamaindex.opentelemetry.tracer",
     "mcp-python-sdk",
     "pydantic-ai",
+    "gcp.vertex.agent",
+    "fastmcp",
 )
 #: Those who make their span current themselves, be it after our layers.
 CURRENT: Final = (

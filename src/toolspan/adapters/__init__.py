@@ -28,4 +28,7 @@ LIST = (
     Listed("openai-agents", "openai-agents", "openai_agents"),
     Listed("pydantic-ai", "pydantic-ai-slim", "pydantic_ai"),
     Listed("smolagents", "smolagents", "smolagents"),
+    Listed("google-adk", "google-adk", "google_adk"),
+    Listed("fastmcp", "fastmcp-slim", "fastmcp_3"),
+    Listed("fastmcp", "fastmcp-slim", "fastmcp_4"),
 )

@@ -115,6 +115,7 @@ CLIENT = Hook(
     inside=True,
     prefix="_",
 )
+SERVER = Hook("mcp.server.lowlevel.server:Server._handle_request", read_server, unanswered, raised)
 
 ADAPTER = Adapter(
     name="mcp",
@@ -127,7 +128,7 @@ ADAPTER = Adapter(
         Witness("mcp.types:CallToolResult.model_validate", gave, of=CLIENT),
         Witness("mcp.shared.exceptions:McpError.__init__", failed, "before", of=CLIENT),
         Propagate(MESSAGE, inject),
-        Hook("mcp.server.lowlevel.server:Server._handle_request", read_server, unanswered, raised),
+        SERVER,
         Witness("mcp.shared.session:RequestResponder.respond", answered, "before"),
     ),
 )

@@ -101,6 +101,14 @@ def serialised(_invocation: Invocation, answer: Any) -> Outcome:
     return outcome(answer)
 
 
+SERVER = Hook(
+    f"{RUNNER}._on_request",
+    read_server,
+    outcome,
+    refused,
+    decide=("mcp.server.lowlevel.server:Server.get_request_handler",),
+)
+
 ADAPTER = Adapter(
     name="mcp",
     title="MCP SDK 2.x, client and server",
@@ -111,13 +119,7 @@ ADAPTER = Adapter(
         Hook(f"{SESSION}.call_tool", read_client, outcome, raised, inside=True, prefix="_"),
         Mute("mcp.shared.jsonrpc_dispatcher:otel_span", IS_CALL, told),
         Propagate("mcp.shared.direct_dispatcher:DirectDispatcher.send_raw_request", inject),
-        Hook(
-            f"{RUNNER}._on_request",
-            read_server,
-            outcome,
-            refused,
-            decide=("mcp.server.lowlevel.server:Server.get_request_handler",),
-        ),
+        SERVER,
         Enrich("mcp.server._otel:otel_span", IS_CALL),
         Witness(f"{RUNNER}._serialize", serialised),
     ),

@@ -1,8 +1,9 @@
 """The closed vocabulary of adapters: each word says where a call passes and how to read it.
 
-A path is `"package.module:Class.method"` or `"package.module:function"`; a tuple of paths names
-alternatives between versions, of which the first that exists is taken. All functions that a word
-holds are pure: they read, hand over references, and call nothing of the host.
+A path is `"package.module:Class.method"`, `"package.module:function"` or, of one object alone,
+`"package.module:object.method"`; a tuple of paths names alternatives between versions, of which the
+first that exists is taken. All functions that a word holds are pure: they read, hand over
+references, and call nothing of the host.
 """
 
 from __future__ import annotations
@@ -221,7 +222,8 @@ class KeepContext:
 class Enrich:
     """The context manager at `path` yields the framework's own span: the undecided call adopts it.
 
-    Its owner is handed a span that drops texts while content is off.
+    While content is off its owner is handed a span that drops texts, and the manager, which must
+    let exceptions pass, hears of none: it would write them on the span.
     """
 
     path: Path
@@ -233,17 +235,21 @@ class Enrich:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """The context manager at `path` gives an inert span for the call that is already ours.
+    """The function at `path` does nothing for the call that is already ours.
 
-    What the framework writes on it goes to ours, texts excepted.
+    A context manager gives an inert span instead: what the framework writes on it goes to ours,
+    texts excepted.
     """
 
     path: Path
     when: Callable[[Invocation], bool]
-    #: What the framework says of the call as it makes its span.
+    #: What the framework says of the call as it makes its span; the name of another tool among it:
+    #: that is another call's.
     attributes: Callable[[Invocation], Mapping[str, AttributeValue] | None] = _nothing
     #: The framework's attributes that are content: where content may leave, ours say it.
     texts: tuple[str, ...] = ()
+    #: Where it is of no call of ours, begun before that or of several together, it is inert too.
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

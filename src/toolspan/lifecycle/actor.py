@@ -8,6 +8,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from toolspan import semconv
 from toolspan.containment import contained, contained_hot
 from toolspan.hooks import (
     Body,
@@ -216,15 +217,23 @@ def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
     def instead(instance: Any, args: Any, kwargs: Any) -> Any:
         live = _call_of(adapter.words)
         invocation = Invocation(instance, args, kwargs, target.parameters)
-        if live is None or not word.when(invocation):
+        traced = wanted_context() is not None if live is None else not live.undecided
+        if not traced or not word.when(invocation):
             return None
-        live.enrich(word.attributes(invocation))
-        return Muted(live, word.texts)
+        told = word.attributes(invocation) or {}
+        if live is not None and not _is_of_another(told.get(semconv.TOOL_NAME), live.call.name):
+            live.enrich(told)
+            return Muted(live, word.texts)
+        return Muted(None, word.texts) if word.beside else None
 
     def muted(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return instead(instance, args, kwargs) or wrapped(*args, **kwargs)
 
     return muted
+
+
+def _is_of_another(named: object, tool: object) -> bool:
+    return type(named) is type(tool) is str and named != tool  # else comparing is the host's code
 
 
 def _propagate(adapter: Adapter, word: Propagate, target: Target) -> Wrapper:

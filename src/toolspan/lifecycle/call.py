@@ -223,7 +223,8 @@ class LiveCall(Life):
         """Whether `call`, seen by another layer below, is this very call."""
         known = any(hook is word for one in self.call.functions for word in words_of(one))
         named = known or call.name == self.call.name or self._prefixes(call, hook.prefix)
-        if self.done or self.call.kind == "server" or not named:
+        asks = self.call.kind == "server" and call.kind == "client"  # another server, in its body
+        if self.done or asks or not named:
             return False
         if hook is self.word or any(hook is one for one in self.merged):
             self.told = None  # the body tries again: how its first try ended is not its own end
@@ -332,7 +333,7 @@ class Merged:
     def ended(self, value: Any) -> None:
         """The inner layer returned."""
         if not self._hook.subclasses:  # else the function that overrides it says more
-            self.outer.tell(self._hook.outcome(value))
+            self._hand_out(self._hook.outcome(value))
 
     @contained
     def raised(self, error: BaseException, *, collected: bool = False) -> None:  # noqa: ARG002  # the outer one ends
@@ -340,7 +341,11 @@ class Merged:
         if self._hook.subclasses:
             self.outer.told = None
         else:
-            self.outer.tell(outcome_of_error(error, self._hook.raised))
+            self._hand_out(outcome_of_error(error, self._hook.raised))
+
+    def _hand_out(self, outcome: Outcome) -> None:
+        if self.outer.call.kind != "server":  # whose answer says it, in the words of the protocol
+            self.outer.tell(outcome)
 
     def over(self, outcome: Outcome, *, collected: bool = False) -> None:
         """The inner layer was dropped; the outer one ends the call."""

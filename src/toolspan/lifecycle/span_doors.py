@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, Status, StatusCode, get_current_span
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    INVALID_SPAN_CONTEXT,
+    Span,
+    Status,
+    StatusCode,
+    get_current_span,
+)
 
 from toolspan import semconv
 from toolspan.containment import contained
@@ -49,7 +56,7 @@ class Lent(_Silent):
     def __init__(self, real: Span, texts: tuple[str, ...]) -> None:
         self._real = real
         self._texts = texts
-        self._loud = TRACING.settings.capture
+        self.loud = TRACING.settings.capture
         self._status: Status | None = None
 
     def get_span_context(self) -> SpanContext:
@@ -60,10 +67,9 @@ class Lent(_Silent):
         """As the real span."""
         return self._real.is_recording()
 
-    @property
-    def attributes(self) -> Any:
-        """Those of the real one, where it shows them."""
-        return getattr(self._real, "attributes", None) or {}
+    def __getattr__(self, name: str) -> Any:
+        """What else the real one shows: its attributes, its times."""
+        return getattr(self._real, name)
 
     def add_link(self, *args: Any, **kwargs: Any) -> None:
         """Hand it on."""
@@ -71,23 +77,23 @@ class Lent(_Silent):
 
     def add_event(self, *args: Any, **kwargs: Any) -> None:
         """Hand it on where content may leave."""
-        if self._loud:
+        if self.loud:
             self._real.add_event(*args, **kwargs)
 
     def record_exception(self, *args: Any, **kwargs: Any) -> None:
         """Hand it on where content may leave."""
-        if self._loud:
+        if self.loud:
             self._real.record_exception(*args, **kwargs)
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Hand it on, unless it is known to be a text."""
-        if self._loud or key not in self._texts:
+        if self.loud or key not in self._texts:
             self._real.set_attribute(key, value)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Keep it; its description is a text."""
         given = status if isinstance(status, Status) else Status(status, description)
-        self._status = given if self._loud else Status(given.status_code)
+        self._status = given if self.loud else Status(given.status_code)
 
     def settle(self) -> None:
         """Say the status that was kept."""
@@ -127,18 +133,22 @@ def _enrich(live: LiveCall, attributes: dict[str, Any]) -> None:
 class Muted:
     """Stands for the framework's context manager and makes nothing current."""
 
-    def __init__(self, live: LiveCall, texts: tuple[str, ...]) -> None:
-        self._echo = Echo(live, texts)
+    def __init__(self, live: LiveCall | None, texts: tuple[str, ...]) -> None:
+        self._span = INVALID_SPAN if live is None else Echo(live, texts)
 
     def __enter__(self) -> Span:
-        return self._echo
+        return self._span
 
     def __exit__(self, *_: object) -> None:
         return None
 
 
 class Adopting:
-    """The framework's context manager, whose span the undecided call adopts."""
+    """The framework's context manager, whose span the undecided call adopts.
+
+    While content is off it hears of no exception, whose texts it would write: it leaves as after a
+    success, ours says what happened, and the exception goes its way as it went through it before.
+    """
 
     def __init__(self, manager: Any, life: Any, texts: tuple[str, ...]) -> None:
         self._manager = manager
@@ -154,7 +164,10 @@ class Adopting:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> Any:
         _told(self._life, self._lent, error)
-        return self._manager.__exit__(kind, error, trace)
+        if self._lent is None or self._lent.loud:
+            return self._manager.__exit__(kind, error, trace)
+        self._manager.__exit__(None, None, None)
+        return None
 
 
 @contained
@@ -174,7 +187,7 @@ def _is_somebodys(span: Span, around: Span) -> bool:
 
 @contained
 def _told(life: Any, lent: Lent | None, error: BaseException | None) -> None:
-    outcome = Outcome() if error is None else life.outcome_of_error(error)
+    outcome = (life.told or Outcome()) if error is None else life.outcome_of_error(error)
     if lent is not None and (error is None or outcome.failed):
         lent.settle()
     life.tell(outcome)

@@ -175,7 +175,7 @@ ASKED: Final[tuple[Callable[[Any], object], ...]] = (
     inspect.isfunction,
     inspect.ismethod,
     inspect.isroutine,
-    lambda function: function.__doc__ and inspect.getdoc(function),  # else it is not the one found
+    inspect.getdoc,
     inspect.getsourcefile,
     callable,
     lambda function: str(inspect.signature(function)),

@@ -30,6 +30,12 @@ else:  # wrapt 1 has no types
 
 when_imported: Final = wrapt.register_post_import_hook
 
+#: The modules (beginnings) of whoever traces tools too, by wrapt as we do.
+_NEIGHBOURS: Final = (
+    "openinference.instrumentation.",
+    "openlit.instrumentation.",
+    "opentelemetry.instrumentation.",
+)
 _WRAPPERS: Final = 32  # around one another; a chain that is longer runs in a circle
 
 
@@ -168,3 +174,23 @@ def description_of(function: Any) -> str | None:
     while isinstance(function, functools.partial):
         function = function.func
     return inspect.getdoc(function) if getattr(function, "__doc__", None) else None
+
+
+def others_around(function: Any) -> list[Any]:
+    """The wrappers of known neighbours that a function has, the outermost first."""
+    found: list[Any] = []
+    while type(function) is wrapt.FunctionWrapper and len(found) < _WRAPPERS:
+        maker = getattr(function._self_wrapper, "__func__", function._self_wrapper)
+        where = getattr(maker, "__module__", None) or type(maker).__module__
+        if not where.startswith(_NEIGHBOURS):
+            break
+        found.append(function)
+        function = function.__wrapped__
+    return found
+
+
+def below(others: list[Any], layer: Any) -> Any:
+    """A layer inside of wrappers like theirs; those themselves are not changed."""
+    for one in reversed(others):
+        layer = wrapt.FunctionWrapper(layer, one._self_wrapper, one._self_enabled)
+    return layer

@@ -7,7 +7,16 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolspan.containment import contained
-from toolspan.hooks.layer import LAYERS, Layer, Undocumented, layered, layers_of
+from toolspan.hooks.layer import (
+    LAYERS,
+    Layer,
+    Undocumented,
+    below,
+    layered,
+    layers_of,
+    others_around,
+)
+from toolspan.hooks.words import Hook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +39,9 @@ class Seat(NamedTuple):
     name: str
     layer: Layer
     inherited: bool
+    #: What stands there with our layer in it, and what stood there before.
+    top: Any
+    before: Any
 
     @property
     def word(self) -> Any:
@@ -38,12 +50,14 @@ class Seat(NamedTuple):
 
     def remove(self) -> None:
         """Take the layer out, unless somebody stands on it."""
-        if vars(self.owner).get(self.name) is not self.layer:
+        standing = vars(self.owner).get(self.name)
+        if standing is not self.top and standing is not self.layer:
             return
         if self.inherited:
             delattr(self.owner, self.name)
-        else:
-            setattr(self.owner, self.name, self.layer.__wrapped__)
+            return
+        gone = standing is self.layer  # a neighbour that was around it
+        setattr(self.owner, self.name, self.layer.__wrapped__ if gone else self.before)
 
 
 class Family:
@@ -127,15 +141,34 @@ def seated(
     """Put a layer where it is to sit, unless the one that serves the word is there already."""
     original = _standing(owner, name)
     inherited = name not in vars(owner)
-    layer = next((one for one in layers_of(original) if one._self_word[0] is serves[0]), None)
+    top: Any
+    top = layer = next((o for o in layers_of(original) if o._self_word[0] is serves[0]), None)
     if layer is None:  # else it stayed below a patch, or this module bound it with its layer
-        method = inspect.isclass(owner) and type(original) is FunctionType  # no wrapper of one
-        kind = Undocumented if method and original.__doc__ is None else Layer
-        layer = layered(original, make(_target(owner, original)), serves, kind=kind)
-        if kind is Undocumented:
-            layer._self_unbound = Layer.__get__(layer, None, owner)
-        setattr(owner, name, layer)
-    return Seat(label, owner, name, layer, inherited)
+        others = others_around(original) if _goes_below(serves[0]) else []
+        layer = _laid(owner, others[-1].__wrapped__ if others else original, serves, make)
+        top = below(others, layer)
+        setattr(owner, name, top)
+    return Seat(label, owner, name, layer, inherited, top, original)
+
+
+def _goes_below(word: Any) -> bool:
+    """Whether a neighbour that patched the function before us stays outside of our layer.
+
+    Then its span is current where ours would begin, and open where the call ends.
+    """
+    once = isinstance(word, Hook) and not word.subclasses
+    return once and (word.deciding == "beside" or not word.decide)
+
+
+def _laid(
+    owner: Any, function: Any, serves: tuple[Any, Any], make: Callable[[Target], Wrapper]
+) -> Layer:
+    method = inspect.isclass(owner) and type(function) is FunctionType  # no wrapper of one
+    kind = Undocumented if method and function.__doc__ is None else Layer
+    layer = layered(function, make(_target(owner, function)), serves, kind=kind)
+    if kind is Undocumented:
+        layer._self_unbound = Layer.__get__(layer, None, owner)
+    return layer
 
 
 def _standing(owner: Any, name: str) -> Any:

@@ -136,7 +136,13 @@ FAMILIES: Final[dict[str, Family]] = {
         shows=semconv.URL,
         texts=_BODY,
         says=(
-            Number(semconv.HTTP_STATUS, (*_STATUS, "code"), (*_STATUS, "code", "status"), _REFUSED, _CODES),
+            Number(
+                semconv.HTTP_STATUS,
+                (*_STATUS, "code"),
+                (*_STATUS, "code", "status"),
+                _REFUSED,
+                _CODES,
+            ),
             Number(semconv.BYTES, ("bytes",)),
         ),
         proof=(_STATUS, (*_BODY, "headers")),

@@ -20,8 +20,10 @@ import importlib
 import importlib.util
 import inspect
 import json
+import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,7 +46,16 @@ MARKERS = "<!-- ground truth -->", "<!-- /ground truth -->"
 REFUSED = {"denied", "invalid_arguments", "unknown_tool"}
 #: The outcomes whose `error.type` is what the tool's body raised.
 RAISED = {"error", "tool_error"}
-RUNS = ("invoke_agent", "invoke_workflow")
+EXECUTE, RUNS = "execute_tool", ("invoke_agent", "invoke_workflow")
+#: How others mark the span of a tool, and how the agents are called that their spans are named after.
+TOOL_MARKS = {
+    "gen_ai.operation.name": EXECUTE,
+    "openinference.span.kind": "TOOL",
+    "traceloop.span.kind": "tool",
+    "mcp.method.name": "tools/call",
+    "rpc.method": "tools/call",
+}
+AGENTS = {"helper", "researcher", "coder"}
 
 
 # -- what the tools write down -------------------------------------------------------------------
@@ -262,7 +273,14 @@ async def cancelled(coroutine):
 
 def tool_spans(spans):
     """The spans of tool calls; those of an MCP server are the other side of the same call."""
-    return [s for s in spans if s.attributes.get("gen_ai.tool.name") and s.kind != SpanKind.SERVER]
+    return [span for span in spans if is_tool(span.attributes) and span.kind != SpanKind.SERVER]
+
+
+def is_tool(said):
+    """Whether a span's attributes are those of a tool, by our names or anybody's."""
+    named = "gen_ai.tool.name" in said and said.get("gen_ai.operation.name") in {None, EXECUTE}
+    marked = any(said.get(key) == is_ for key, is_ in TOOL_MARKS.items())
+    return named or marked or said.get("logfire.msg", "").startswith("Function: ")
 
 
 def differences(calls, spans):
@@ -296,8 +314,10 @@ def key_of_run(execution):
 
 
 def key_of_span(span):
-    arguments = json.loads(span.attributes.get("gen_ai.tool.call.arguments", "null"))
-    return span.attributes["gen_ai.tool.name"], written(arguments)
+    arguments = span.attributes.get("gen_ai.tool.call.arguments", "null")
+    with suppress(ValueError):  # others may write what is no JSON
+        arguments = written(json.loads(arguments))
+    return span.attributes.get("gen_ai.tool.name", span.name), arguments
 
 
 def pairs_of(calls, tools):
@@ -332,20 +352,44 @@ def said(span, execution, spans):
         "current in the body": execution is not None and is_in(execution.span_id, span, by_id),
         "error.type": attributes.get("error.type"),
         "has error.type": "error.type" in attributes,
-        "status": span.status.status_code.name,
+        "status": span.status.status_code.name.replace("OK", "UNSET"),  # others may say OK
     }
 
 
 def path_of(span, by_id):
-    """The names of the agents and tools around a span, the outermost first."""
+    """The names of the agents and tools around a span, the outermost first.
+
+    Others may say one agent with several spans, one in the other.
+    """
     names = ()
+    for one in around_of(span, by_id):
+        found = name_of(one), bool(tool_spans([one]))
+        if found not in names[:1] or not is_of_others(one):
+            names = found, *names
+    return tuple(name for name, _ in names)
+
+
+def around_of(span, by_id):
+    """The spans of agents and tools around a span, the innermost first."""
     while span.parent is not None and span.parent.span_id in by_id:
         span = by_id[span.parent.span_id]
-        if span.attributes.get("gen_ai.operation.name") in RUNS:
-            names = (span.attributes.get("gen_ai.agent.name"), *names)
-        elif tool_spans([span]):
-            names = (span.attributes["gen_ai.tool.name"], *names)
-    return names
+        if name_of(span) is not None:
+            yield span
+
+
+def name_of(span):
+    """The tool or agent that a span stands for, if any."""
+    if tool_spans([span]):
+        return span.attributes.get("gen_ai.tool.name", span.name)
+    agent = span.attributes.get("gen_ai.agent.name")
+    if not is_of_others(span):
+        return agent if span.attributes.get("gen_ai.operation.name") in RUNS else None
+    words = f"{agent} {span.name} {span.attributes.get('logfire.msg')}"
+    return next((word for word in re.split(r"[ .']", words) if word in AGENTS), None)
+
+
+def is_of_others(span):
+    return span.instrumentation_scope.name != "toolspan"
 
 
 def is_in(span_id, span, by_id):
@@ -358,11 +402,12 @@ def is_in(span_id, span, by_id):
 
 def traces(pairs, spans):
     """One run is one trace with one root, and what one turn asks for are siblings."""
-    runs, turns_ = defaultdict(set), defaultdict(set)
+    runs, turns_, by_id = defaultdict(set), defaultdict(set), {s.context.span_id: s for s in spans}
     for call, span in pairs:
         run = call.run if call.path else id(call)
         runs[run].add(span.context.trace_id)
-        turns_[run, call.turn, call.path].add(span.parent and span.parent.span_id)
+        around = next(around_of(span, by_id), None)
+        turns_[run, call.turn, call.path].add(around and around.context.span_id)
     found = [f"run {run}: {len(ids)} traces" for run, ids in runs.items() if len(ids) != 1]
     found += [f"turn {turn}: {len(ids)} parents" for turn, ids in turns_.items() if len(ids) != 1]
     if len(set().union(*runs.values())) != len(runs):

@@ -66,6 +66,15 @@ def test_the_spans_are_what_the_tools_wrote_down(trace_with, way, program, situa
     else:
         assert wrong == []
         assert counted() == Counter(traced.outcomes)
+        assert [span.name for span in traced.tools if is_ours(span) and is_ok(span)] == []
+
+
+def is_ours(span):
+    return span.instrumentation_scope.name == "toolspan"
+
+
+def is_ok(span):
+    return span.status.status_code.name == "OK"
 
 
 CONTENT = (b"no such city", b"broken", b"sums", b'one"')

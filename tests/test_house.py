@@ -37,8 +37,9 @@ MAY_IMPORT = {
     "hooks": {"toolcall", "containment"},
     "detail": {"toolcall", "content", "semconv"},
     "spans": {"toolcall", "content", "detail", "semconv", "containment", "settings"},
-    "foreign": {"toolcall", "content", "semconv", "containment", "settings"},
-    "neighbours": {"foreign", "toolcall", "semconv", "containment"},
+    "vendors": {"toolcall", "semconv"},
+    "foreign": {"toolcall", "content", "semconv", "containment", "settings", "vendors"},
+    "neighbours": {"toolcall", "semconv", "containment", "vendors"},
     "lifecycle": {"toolcall", "content", "hooks", "spans", "neighbours", "semconv", "containment"}
     | {"settings", "versions"},
     "adapters": {"toolcall", "hooks"},
@@ -51,7 +52,7 @@ MAY_IMPORT = {
     "resilience": {"__init__"},  # the public API, like any user; nothing imports it
 }
 CORE = {"toolcall", "containment", "semconv", "settings", "content", "hooks", "spans"}
-CORE |= {"detail", "foreign", "neighbours", "lifecycle", "versions"}
+CORE |= {"detail", "foreign", "vendors", "neighbours", "lifecycle", "versions"}
 DOORS = {"api", "dispatching", "listening"}
 ABOVE = (
     CORE | DOORS | {"adapters", "registry", "statistics", "export", "store", "insights", "serve"}

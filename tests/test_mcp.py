@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import json
 import sys
 import threading
@@ -585,7 +586,7 @@ def found(path):
     __import__(module)
     thing = sys.modules[module]
     for name in names.split("."):
-        thing = vars(thing)[name]
+        thing = inspect.getattr_static(thing, name)
     return thing
 
 

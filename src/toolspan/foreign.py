@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanKind, StatusCode, get_current_span
+from opentelemetry.trace import StatusCode, get_current_span
 
 from toolspan import semconv
 from toolspan.containment import contained
 from toolspan.content import render, rules_of
 from toolspan.toolcall import FAILURES, clean
+from toolspan.vendors import KINDS, LOGFIRE, OPENINFERENCE, TRACELOOP, is_tool, tool_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,23 +24,6 @@ if TYPE_CHECKING:
     from toolspan.settings import Settings
     from toolspan.toolcall import Kind, Word
 
-OPENINFERENCE: Final = "openinference.span.kind"
-TRACELOOP: Final = "traceloop.span.kind"
-_LOGFIRE: Final = "logfire.msg"
-_LOGFIRE_SCOPE: Final = "logfire.openai_agents"
-_LOGFIRE_CALL: Final = "Function: "
-_ADK_SCOPES: Final = frozenset({"gcp.vertex.agent", "openinference.instrumentation.google_adk"})
-_NAMES: Final = (semconv.TOOL_NAME, "tool.name", "traceloop.entity.name")
-_PREFIXES: Final = (
-    f"{semconv.EXECUTE_TOOL} ",
-    f"{semconv.TOOLS_CALL} ",
-    f"MCP send {semconv.TOOLS_CALL} ",
-    _LOGFIRE_CALL,
-)
-#: No tool ran: ADK's summary of parallel calls, OpenLIT's spans named after the model.
-_PSEUDO_NAME: Final = f"{semconv.EXECUTE_TOOL} (merged tools)"
-_PSEUDO_SCOPE: Final = "openlit.instrumentation.pydantic_ai"
-_KINDS: Final[dict[SpanKind, Kind]] = {SpanKind.CLIENT: "client", SpanKind.SERVER: "server"}
 #: Last part of an `error.type` that says more than `error`.
 _WORDS: Final[dict[str, Word]] = {
     "CancelledError": "cancelled",
@@ -94,7 +78,7 @@ def marks_of(span: ReadableSpan) -> dict[str, Any] | None:
         or TRACELOOP in known
         or semconv.MCP_METHOD in known
         or semconv.TOOL_NAME in known
-        or _LOGFIRE in known
+        or LOGFIRE in known
     ):
         return known
     return None
@@ -115,7 +99,7 @@ class ForeignCall(NamedTuple):
 def read_span(span: ReadableSpan, known: Mapping[str, Any]) -> ForeignCall | None:
     """The call that a span stands for, if it is no span of ours and none that we wrote to."""
     scope = _scope(span)
-    if semconv.OUTCOME in known or scope == semconv.SCOPE or not _is_tool(span, scope, known):
+    if semconv.OUTCOME in known or scope == semconv.SCOPE or not is_tool(span, scope, known):
         return None
     word: Word = "ok"
     error = None
@@ -124,9 +108,9 @@ def read_span(span: ReadableSpan, known: Mapping[str, Any]) -> ForeignCall | Non
         word = _WORDS.get(error.rpartition(".")[2], "error")
     started = span.start_time or 0
     return ForeignCall(
-        _tool(span, scope, known),
+        tool_of(span, scope, known),
         known.get(semconv.AGENT_NAME),
-        _KINDS.get(span.kind, "internal"),
+        KINDS.get(span.kind, "internal"),
         word,
         error,
         started,
@@ -222,30 +206,11 @@ def is_same_call(span: ReadableSpan, context: Context | None) -> bool:
     if semconv.TOOLS_CALL not in span.name or not isinstance(around, ReadableSpan):
         return False
     known, scope = attributes_of(around), _scope(around)
-    inner = _tool(span, _scope(span), attributes_of(span))
-    outer = _tool(around, scope, known)
+    inner = tool_of(span, _scope(span), attributes_of(span))
+    outer = tool_of(around, scope, known)
     before = outer[: len(outer) - len(inner)]
     prefixed = outer.endswith(inner) and not before[-1:].isalnum()
-    return _is_tool(around, scope, known) and (inner == span.name or prefixed)
-
-
-def _is_tool(span: ReadableSpan, scope: str, known: Mapping[str, Any]) -> bool:
-    return (
-        known.get(semconv.OPERATION) == semconv.EXECUTE_TOOL
-        or known.get(OPENINFERENCE) == "TOOL"
-        or known.get(TRACELOOP) == "tool"
-        or (known.get(semconv.MCP_METHOD) == semconv.TOOLS_CALL and span.kind in _KINDS)
-        or (scope in _ADK_SCOPES and span.name.startswith(_PREFIXES))
-        or (scope == _LOGFIRE_SCOPE and clean(known.get(_LOGFIRE)).startswith(_LOGFIRE_CALL))
-    ) and not (scope.startswith(_PSEUDO_SCOPE) or span.name == _PSEUDO_NAME)
-
-
-def _tool(span: ReadableSpan, scope: str, known: Mapping[str, Any]) -> str:
-    for key in _NAMES:
-        if type(name := known.get(key)) is str:
-            return name
-    name = clean(known.get(_LOGFIRE)) if scope == _LOGFIRE_SCOPE else span.name
-    return next((name[len(prefix) :] for prefix in _PREFIXES if name.startswith(prefix)), name)
+    return is_tool(around, scope, known) and (inner == span.name or prefixed)
 
 
 def _scope(span: ReadableSpan) -> str:

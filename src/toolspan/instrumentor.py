@@ -21,6 +21,8 @@ from toolspan.toolcall import clean, type_name
 from toolspan.versions import version_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
@@ -31,17 +33,35 @@ class FrameworkNotFoundError(ImportError):
     """A framework that was named explicitly is not installed, or no hook of it could be placed."""
 
 
+class _Made:
+    """What was made once for each provider: by identity, for Logfire's have no hash."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
+        self._made: list[tuple[weakref.ref[Any], Any]] = []
+
+    def of(self, provider: Any) -> Any:
+        """What was made for `provider`, or is now."""
+        self._made = [(known, made) for known, made in self._made if known() is not None]
+        for known, made in self._made:
+            if known() is provider:
+                return made
+        self._made.append((weakref.ref(provider), self._make(provider)))
+        return self._made[-1][1]
+
+    def __contains__(self, provider: object) -> bool:
+        return any(known() is provider and made for known, made in self._made)
+
+
 class Installation:
     """What is in place in this process; there is one."""
 
     def __init__(self) -> None:
         self.statistics: Final = ToolStatistics()
         self.statistics.enabled = False
-        self._histograms: weakref.WeakKeyDictionary[Any, DurationHistogram] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._histograms = _Made(self._histogram)
         self._watch: Final = Watch(undecided, self.statistics)
-        self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._watched = _Made(self._add_watch)
         self._meter_provider: MeterProvider | None = None
         ToolStatistics.before_reading.append(drain)
 
@@ -86,11 +106,13 @@ class Installation:
     @contained
     def _add_processor(self, provider: Any) -> None:
         """Put our processor on a provider, once: an SDK's cannot be taken off again."""
+        self._watched.of(provider)
+
+    def _add_watch(self, provider: Any) -> bool:
         add = getattr(provider, "add_span_processor", None)
-        if add is None or provider in self._watched:
-            return
-        self._watched.add(provider)
-        add(self._watch)
+        if add is not None:
+            add(self._watch)
+        return add is not None
 
     def watches(self, provider: Any) -> bool:
         """Whether our processor was put on `provider`."""
@@ -102,13 +124,14 @@ class Installation:
         provider = self._meter_provider or metrics.get_meter_provider()
         if type(provider).__module__.startswith("opentelemetry.metrics"):
             return  # the API's stand-in: asked again when the first call finds a provider
-        if provider not in self._histograms:
-            meter = provider.get_meter(semconv.SCOPE, version_of("toolspan"), semconv.SCHEMA_URL)
-            observe(self.statistics, meter)
-            self._histograms[provider] = DurationHistogram(meter)
-        mine = self._histograms[provider]
+        mine = self._histograms.of(provider)
         if TRACING.settings.duration_metric and mine not in TRACING.listeners:
             TRACING.listeners = (*TRACING.listeners, mine)
+
+    def _histogram(self, provider: Any) -> DurationHistogram:
+        meter = provider.get_meter(semconv.SCOPE, version_of("toolspan"), semconv.SCHEMA_URL)
+        observe(self.statistics, meter)
+        return DurationHistogram(meter)
 
     def _users_listeners(self) -> list[Any]:
         mine = (ToolStatistics, DurationHistogram)

@@ -1,6 +1,6 @@
 """Who else traces this very call? Their span is adopted, and ours is not opened.
 
-Source of the scope names and marks: the vendors' own spans, measured (docs/concepts.md).
+Whom we know, and how they mark their spans: vendors.py.
 """
 
 from __future__ import annotations
@@ -8,50 +8,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import get_current_span
 
-from toolspan import semconv
+from toolspan import semconv, vendors
 from toolspan.containment import contained
-from toolspan.foreign import OPENINFERENCE, TRACELOOP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import Span
 
-#: Scope names (beginnings) of whoever traces agents and their tools.
-SCOPES: Final = (
-    "opentelemetry.instrumentation.genai.",
-    "opentelemetry.util.genai.",
-    "openinference.instrumentation.",
-    "openlit.instrumentation.",
-    "opentelemetry.instrumentation.langchain",
-    "opentelemetry.instrumentation.mcp",
-    "logfire.",
-    "llamaindex.opentelemetry.tracer",
-    "mcp-python-sdk",
-    "pydantic-ai",
-    "gcp.vertex.agent",
-    "fastmcp",
-)
-#: Those who make their span current themselves, be it after our layers.
-_CURRENT: Final = (
-    "opentelemetry.instrumentation.genai.",
-    "opentelemetry.util.genai.",
-    "pydantic-ai",
-)
-#: Those who hear of an end by callbacks: LangChain tells them of no cancellation.
-_TOLD: Final = (
-    "openinference.instrumentation.langchain",
-    "openlit.instrumentation.langchain",
-    "opentelemetry.instrumentation.langchain",
-)
 #: The neighbours whose spans have been seen in this process: without any, nobody is looked for.
 SEEN: Final[set[str]] = set()
+#: A neighbour's open tool span -> that of another neighbour, of the same call, right around it.
+_AROUND: Final[dict[int, Span]] = {}
+_MOST: Final = 1_000
 #: The scopes that traced one call together, each by a span of its own: that cannot be stopped.
 DOUBLED: Final[set[tuple[str, ...]]] = set()
-_RUNS: Final = frozenset({semconv.INVOKE_AGENT, semconv.INVOKE_WORKFLOW})
 
 
 class Undecided(Protocol):
@@ -84,6 +59,8 @@ class Watch(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Let somebody else's span be counted, where it is a tool's."""
         if span.instrumentation_scope is not self._ours and not self._is_ours(span):
+            if _AROUND:
+                _AROUND.pop(_id_of(span), None)
             self._others.on_end(span)
 
     def _is_ours(self, span: Any) -> bool:
@@ -95,11 +72,34 @@ class Watch(SpanProcessor):
 
 @contained
 def _tell(undecided: Callable[[], Undecided | None], span: Span, scope: str) -> None:
-    if scope.startswith(SCOPES):
+    if scope.startswith(vendors.SCOPES):
         SEEN.add(scope)
+        _note_around(span, scope)
         waiting = undecided()
         if waiting is not None:
             waiting.notice(span)
+
+
+def _note_around(span: Span, scope: str) -> None:
+    """Two neighbours may trace one call, each with a span of its own."""
+    around, known = get_current_span(), _attributes_of(span)
+    if scope == scope_of(around) or len(_AROUND) >= _MOST:
+        return
+    if vendors.is_tool(span, scope, known) and is_tool_span_of(
+        around, vendors.tool_of(span, scope, known)
+    ):
+        _AROUND[_id_of(span)] = around
+
+
+def others_around(span: Span) -> tuple[Span, ...]:
+    """The spans that further neighbours have of the same call, the innermost first."""
+    outer = _AROUND.get(_id_of(span)) if _AROUND else None
+    return () if outer is None else (outer, *others_around(outer))
+
+
+def _id_of(span: Any) -> int:
+    context = span.get_span_context()
+    return context.span_id if context is not None else 0
 
 
 def scope_of(span: Span | ReadableSpan) -> str:
@@ -117,34 +117,27 @@ def note_doubles(spans: tuple[Span, ...]) -> None:
 
 def makes_current(span: Span) -> bool:
     """Whether a span's owner makes it current: if we did so too, that would outlast the call."""
-    return scope_of(span).startswith(_CURRENT)
+    return scope_of(span).startswith(vendors.CURRENT)
 
 
 def never_ends(span: Span) -> bool:
     """Whether its call is over, and the span's owner has heard of no end."""
-    return scope_of(span).startswith(_TOLD) and span.is_recording()
+    return scope_of(span).startswith(vendors.TOLD) and span.is_recording()
 
 
 def is_tool_span_of(span: Span, tool: str) -> bool:
     """Whether a recording span is a known neighbour's span of a call of `tool`."""
-    if not scope_of(span).startswith(SCOPES) or not span.is_recording():
+    scope = scope_of(span)
+    if not scope.startswith(vendors.SCOPES) or not span.is_recording():
         return False
-    known: Any = getattr(span, "attributes", None) or {}
-    marked = (
-        known.get(semconv.OPERATION) == semconv.EXECUTE_TOOL
-        or known.get(OPENINFERENCE) == "TOOL"
-        or known.get(TRACELOOP) == "tool"
-    )
-    return bool(marked and known.get(semconv.TOOL_NAME, known.get("tool.name", tool)) == tool)
+    known = _attributes_of(span)
+    return vendors.is_tool(span, scope, known) and vendors.tool_of(span, scope, known) == tool
 
 
 def is_run_span(span: Span) -> bool:
     """Whether a recording span is an agent's or a workflow's, ours or anybody's."""
-    if not span.is_recording():
-        return False
-    known: Any = getattr(span, "attributes", None) or {}
-    return (
-        known.get(semconv.OPERATION) in _RUNS
-        or known.get(OPENINFERENCE) in {"AGENT", "CHAIN"}
-        or known.get(TRACELOOP) in {"agent", "workflow"}
-    )
+    return span.is_recording() and vendors.is_run(span, scope_of(span), _attributes_of(span))
+
+
+def _attributes_of(span: Span) -> Mapping[str, Any]:
+    return getattr(span, "attributes", None) or {}

@@ -157,6 +157,8 @@ _recognise: Final = contained(detail.recognise)
 def adopt_span(span: Span, call: ToolCall, settings: Settings) -> int:
     """Write onto another tracer's span of the same call what it does not say itself.
 
+    The provider's id of the call takes the place of one that was made up.
+
     Returns: how many bytes of UTF-8 the arguments took.
     """
     if not span.is_recording():
@@ -165,7 +167,7 @@ def adopt_span(span: Span, call: ToolCall, settings: Settings) -> int:
     if call.kind != "internal":  # a request's span is begun before its tool is known
         span.update_name(ours.span_name)
     for key, value in start_attributes(call, ours, settings).items():
-        if known.get(key) is None:
+        if known.get(key) is None or key == semconv.CALL_ID:
             span.set_attribute(key, value)
     return write_arguments(span, call, settings) or 0
 

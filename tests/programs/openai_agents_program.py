@@ -17,7 +17,7 @@ from agents import (
     RunContextWrapper,
     Runner,
     function_tool,
-    set_tracing_disabled,
+    set_trace_processors,
 )
 from agents.items import ModelResponse
 from agents.models.interface import Model
@@ -38,7 +38,7 @@ import ground_truth
 from ground_truth import asked, cancelled, finished, in_threads, noted, turns
 
 FRAMEWORK = "openai-agents"
-set_tracing_disabled(disabled=True)  # it would send to OpenAI
+set_trace_processors([])  # the one that is there would send to OpenAI
 
 
 # -- an agent without a provider -----------------------------------------------------------------

@@ -328,6 +328,7 @@ def with_code(calls):
 
 
 ALL = ground_truth.SITUATIONS
+NEEDS = {"MCP tools": "mcpadapt"}
 CALLS = {
     # A run may end with its limit of steps, or with a tool that gives the answer.
     "streaming": with_code((*ALL["streaming"], asked("final_answer", {"answer": "3"}, turn=1))),

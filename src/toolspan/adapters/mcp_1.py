@@ -1,7 +1,8 @@
 """The MCP SDK 1.x, which traces nothing itself.
 
-Every request of a client passes `send_request`, every one of a server `_handle_request`, which
-turns a tool's exception into an answer: what it sends through `respond` tells the outcome.
+Neighbours open their span of a client's request in `send_request`, around the message that is made
+there. Every request of a server passes `_handle_request`, which turns a tool's exception into an
+answer: what it sends through `respond` tells the outcome.
 """
 
 from __future__ import annotations
@@ -41,13 +42,22 @@ def outcome(result: Any) -> Outcome:
     return outcome_of_result(result.content, failed=result.isError)
 
 
+def gave(_invocation: Invocation, result: Any) -> Outcome:
+    """The answer, before a neighbour's span of the request ends."""
+    return outcome(result)
+
+
+def failed(invocation: Invocation, _none: Any) -> Outcome:
+    """The error that is about to be raised, before that."""
+    return outcome_of_code(invocation.get("error"))
+
+
 def inject(invocation: Invocation, context: Mapping[str, str]) -> None:
-    """Into the request object that the session made for this call."""
-    request = getattr(invocation.get("request"), "root", None)
-    if request is not None and request.method == CALL:
+    """Into the message that the session is about to send: neighbours have their span by now."""
+    request: Any = getattr(invocation.get("message"), "root", None)
+    if getattr(request, "method", None) == CALL:
         params = request.params
-        known = {} if params.meta is None else params.meta.model_dump(exclude_none=True)
-        params.meta = type(params).Meta(**{**known, **context})
+        params["_meta"] = {**(params.get("_meta") or {}), **context}
 
 
 def read_server(invocation: Invocation) -> ToolCall | None:
@@ -94,6 +104,17 @@ def answered(invocation: Invocation, _value: Any) -> Outcome | None:
     return outcome(response.root)
 
 
+MESSAGE = "mcp.shared.message:SessionMessage.__init__"
+CLIENT = Hook(
+    "mcp.client.session:ClientSession.call_tool",
+    read_client,
+    outcome,
+    raised,
+    decide=(MESSAGE,),
+    deciding="beside",
+    inside=True,
+    prefix="_",
+)
 SERVER = Hook("mcp.server.lowlevel.server:Server._handle_request", read_server, unanswered, raised)
 
 ADAPTER = Adapter(
@@ -103,15 +124,10 @@ ADAPTER = Adapter(
     distribution="mcp",
     versions=">=1.20,<2",
     words=(
-        Hook(
-            "mcp.client.session:ClientSession.call_tool",
-            read_client,
-            outcome,
-            raised,
-            inside=True,
-            prefix="_",
-        ),
-        Propagate("mcp.shared.session:BaseSession.send_request", inject),
+        CLIENT,
+        Witness("mcp.types:CallToolResult.model_validate", gave, of=CLIENT),
+        Witness("mcp.shared.exceptions:McpError.__init__", failed, "before", of=CLIENT),
+        Propagate(MESSAGE, inject),
         SERVER,
         Witness("mcp.shared.session:RequestResponder.respond", answered, "before"),
     ),

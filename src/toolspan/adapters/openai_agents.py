@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolspan.adapters.model_json import arguments
-from toolspan.hooks import Adapter, Hook, Invocation, Refusal, Run, RunFacts, Witness
+from toolspan.hooks import Adapter, Hook, Invocation, Pending, Refusal, Run, RunFacts, Witness
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
@@ -69,6 +69,12 @@ def denied(invocation: Invocation, _message: Any) -> tuple[ToolCall, Outcome]:
     return _asked(invocation.get("tool_call")), Outcome(error="denied")
 
 
+def waits(invocation: Invocation, result: Any) -> ToolCall | None:
+    """A person is to be asked, inside the framework's own span of the call."""
+    waiting = is_a(getattr(result, "run_item", None), "ToolApprovalItem")
+    return _asked(invocation.get("tool_call")) if waiting else None
+
+
 def _asked(call: Any) -> ToolCall:
     return ToolCall(name=call.name, arguments=arguments(call.arguments), id=call.call_id)
 
@@ -89,6 +95,15 @@ def read_run(invocation: Invocation) -> RunFacts:
 TURNS = "agents.run_internal.turn_resolution"
 CALLS = "agents.run_internal.tool_execution"
 
+
+def is_agents(invocation: Invocation) -> bool:
+    """Whether the agent's own span begins: not everybody traces that of the task before it."""
+    return is_a(invocation.instance.span_data, "AgentSpanData")
+
+
+#: What the framework shows to whoever listens: a neighbour has its span then.
+STARTS = tuple(f"agents.tracing.spans:{span}.start" for span in ("SpanImpl", "NoOpSpan"))
+
 ADAPTER = Adapter(
     name="openai-agents",
     title="OpenAI Agents",
@@ -106,8 +121,15 @@ ADAPTER = Adapter(
         Refusal(f"{TURNS}:process_model_response", unknown_tool, "raised"),
         Refusal(f"{TURNS}:_resolve_tool_not_found_message", unknown_tool_told),
         Refusal(f"{CALLS}:resolve_approval_rejection_message", denied, also=(TURNS,)),
-        Run("agents.run:Runner.run", read_run),
-        Run("agents.run:Runner.run_sync", read_run),
-        Run("agents.run_internal.run_loop:start_streaming", read_run, also=("agents.run",)),
+        Pending(f"{CALLS}:_FunctionToolBatchExecutor._maybe_execute_tool_approval", waits),
+        Run("agents.run:Runner.run", read_run, decide=STARTS, deciding_at=is_agents),
+        Run("agents.run:Runner.run_sync", read_run, decide=STARTS, deciding_at=is_agents),
+        Run(
+            "agents.run_internal.run_loop:start_streaming",
+            read_run,
+            decide=STARTS,
+            deciding_at=is_agents,
+            also=("agents.run",),
+        ),
     ),
 )

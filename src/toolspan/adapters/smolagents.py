@@ -95,6 +95,9 @@ def read_run(invocation: Invocation) -> RunFacts:
 
 
 TOOLS, AGENTS = "smolagents.tools", "smolagents.agents"
+TOOL, PIPELINE = f"{TOOLS}:Tool.__call__", f"{TOOLS}:PipelineTool.__call__"
+AGENT, WISH = f"{AGENTS}:MultiStepAgent.__call__", f"{AGENTS}:ToolCallingAgent.execute_tool_call"
+CALLS = (TOOL, PIPELINE, AGENT)
 #: Code has a pool since 1.25; in the one of the agent, which keeps the context, ours is idle.
 POOL = "ThreadPoolExecutor"
 
@@ -108,10 +111,10 @@ ADAPTER = Adapter(
     distribution="smolagents",
     versions=">=1.23,<2",
     words=(
-        Hook(f"{TOOLS}:Tool.__call__", read, inside=True),
-        Hook(f"{TOOLS}:PipelineTool.__call__", read, inside=True),
-        Hook(f"{AGENTS}:MultiStepAgent.__call__", read_agent, inside=True),
-        Hook(f"{AGENTS}:ToolCallingAgent.execute_tool_call", read_wish, raised=raised),
+        Hook(TOOL, read, inside=True),
+        Hook(PIPELINE, read, inside=True),
+        Hook(AGENT, read_agent, inside=True),
+        Hook(WISH, read_wish, raised=raised, decide=CALLS, deciding="beside"),
         Carrier(f"{AGENTS}:ToolCallingAgent.process_tool_calls", wishes),
         KeepContext((f"smolagents.local_python_executor:{POOL}", f"{AGENTS}:{POOL}")),
         Run(f"{AGENTS}:MultiStepAgent._run_stream", read_run),

@@ -1,18 +1,15 @@
 """The words an adapter is written in, and how they are placed in a framework and taken out."""
 
-from toolspan.hooks.placement import (
-    PLACEMENTS,
-    Decision,
+from toolspan.hooks.layer import (
     Layer,
-    Placement,
-    Target,
     description_of,
     layered,
     name_of,
     options_of,
-    parameters_of,
     words_of,
 )
+from toolspan.hooks.placement import PLACEMENTS, Decision, Placement
+from toolspan.hooks.seats import Target, parameters_of
 from toolspan.hooks.words import (
     Adapter,
     Began,
@@ -25,6 +22,7 @@ from toolspan.hooks.words import (
     Invocation,
     KeepContext,
     Mute,
+    Pending,
     Propagate,
     Refusal,
     Run,
@@ -50,6 +48,7 @@ __all__ = [
     "KeepContext",
     "Layer",
     "Mute",
+    "Pending",
     "Placement",
     "Propagate",
     "Refusal",

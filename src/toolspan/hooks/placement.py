@@ -1,228 +1,25 @@
-"""Put a layer of ours around a function, and take exactly that layer out again.
-
-The only module that knows wrapt. A layer is recognised by its class and by the word it serves,
-never by looks: frameworks and other vendors use wrapt themselves.
-"""
+"""Place the layers of an adapter where its framework is, as that is imported, and take them out."""
 
 from __future__ import annotations
 
-import copy
 import functools
 import importlib.util
 import inspect
-import operator
-import pkgutil
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import wrapt
-
 from toolspan.containment import contained
+from toolspan.hooks.layer import when_imported
+from toolspan.hooks.seats import Family, seated
 from toolspan.hooks.words import Hook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
     from types import ModuleType
 
+    from toolspan.hooks.layer import Wrapper
+    from toolspan.hooks.seats import Seat, Target
     from toolspan.hooks.words import Adapter, Path, WordOfAdapter
-
-    Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
-    _Bound = wrapt.BoundFunctionWrapper[..., Any]
-
-    class _Function(wrapt.FunctionWrapper[..., Any]):
-        _self_word: tuple[Any, Any]
-        _self_again: Any
-        _self_unbound: Any
-else:  # wrapt 1 has no types
-    _Bound, _Function = wrapt.BoundFunctionWrapper, wrapt.FunctionWrapper
-
-
-_WRAPPERS: Final = 32  # around one another; a chain that is longer runs in a circle
-
-
-class _BoundLayer(_Bound):
-    """A layer bound to an instance or class."""
-
-    __slots__ = ()  # so that its attributes are those of the function below it
-
-    def __copy__(self) -> Any:
-        _ask_below(self, copy.copy)
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        _ask_below(self, copy.deepcopy, memo)
-        if not inspect.ismethod(self):
-            return self
-        owner = copy.deepcopy(self.__self__, memo)
-        return getattr(owner, self.__name__)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        _ask_below(self, operator.methodcaller("__reduce_ex__", protocol))
-        if inspect.ismethod(self):
-            return getattr, (self.__self__, self.__name__)
-        return pkgutil.resolve_name, (f"{self.__module__}:{self.__qualname__}",)
-
-
-def _ask_below(layer: Any, way: Callable[..., Any], *more: Any) -> None:
-    """Let somebody else's wrapper below refuse to be copied, as it does without us."""
-    if isinstance(layer.__wrapped__, (wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper)):
-        way(layer.__wrapped__, *more)
-
-
-class Layer(_Function):
-    """The one kind of wrapper that toolspan puts around a function.
-
-    Copy, deepcopy and pickle do with it what they do with what is below it; `_self_again` puts
-    a layer around the copy of what has no place of its own.
-    """
-
-    # No annotation may stand here: the class's would hide those of the function below.
-    __bound_function_wrapper__ = _BoundLayer
-    __slots__ = ("_self_again", "_self_word")
-
-    def __copy__(self) -> Any:
-        return self._around(copy.copy(self.__wrapped__))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self._around(copy.deepcopy(self.__wrapped__, memo))
-
-    def _around(self, twin: Any) -> Any:
-        if twin is self.__wrapped__:
-            return self
-        return twin if self._self_again is None else self._self_again(twin)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        name = f"{self.__module__}:{getattr(self, '__qualname__', '')}"
-        if _resolved(name) is self:
-            return self.__qualname__
-        if self._self_again is not None:
-            return self._self_again, (self.__wrapped__,)
-        if inspect.ismethod(self):  # of the one object that it was placed on
-            return getattr, (self.__self__, self.__name__)
-        return pkgutil.resolve_name, (name,)  # it is where another module bound the function
-
-
-class _Undocumented(Layer):
-    """A layer around a method without a docstring, for which `inspect.getdoc` asks the classes.
-
-    It does so where a class, asked for the method, gives the very object that it was given; wrapt
-    makes another each time.
-    """
-
-    __slots__ = ("_self_unbound",)
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self._self_unbound if instance is None else super().__get__(instance, owner)
-
-
-#: Compared by identity: a host's object is not asked for its class.
-_LAYERS: Final = (Layer, _Undocumented)
-
-
-def _resolved(name: str) -> Any:
-    try:
-        return pkgutil.resolve_name(name)
-    except (AttributeError, ImportError, ValueError):
-        return None
-
-
-class Seat(NamedTuple):
-    """Where one layer sits, and what was there before it."""
-
-    path: str
-    owner: Any
-    name: str
-    layer: Layer
-    inherited: bool
-
-    @property
-    def word(self) -> Any:
-        """What the layer serves."""
-        return self.layer._self_word[0]
-
-    def remove(self) -> None:
-        """Take the layer out, unless somebody stands on it."""
-        if vars(self.owner).get(self.name) is not self.layer:
-            return
-        if self.inherited:
-            delattr(self.owner, self.name)
-        else:
-            setattr(self.owner, self.name, self.layer.__wrapped__)
-
-
-class Family:
-    """The layers of one word in a class and in every class below it, present and later.
-
-    Each class that has a function of its own gets one. Only Python knows the classes: none is
-    kept alive by us.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        root: Any,
-        name: str,
-        serves: tuple[Any, Any],
-        make: Callable[[Target], Wrapper],
-    ) -> None:
-        self.path = path
-        self.word = serves[0]
-        self._serves = serves
-        self._root = root
-        self._name = name
-        self._make = make
-        self._wanted = True
-        self._before = vars(root).get("__init_subclass__")
-        self._herald = self._heralded()
-        for member in _members(root):
-            self._join(member)
-        root.__init_subclass__ = self._herald
-
-    def _heralded(self) -> Any:
-        """An `__init_subclass__` for the root that tells of each class to come."""
-        family, root, before = self, self._root, self._before
-
-        def announced(cls: Any, /, *args: Any, **kwargs: Any) -> None:
-            if before is None:  # whatever comes after the root, for this very class
-                super(root, cls).__init_subclass__(*args, **kwargs)
-            else:
-                before.__get__(None, cls)(*args, **kwargs)
-            family._arrived(cls)
-
-        return classmethod(announced)
-
-    @contained
-    def _arrived(self, member: type) -> None:
-        if self._wanted:
-            self._join(member)
-
-    def _join(self, member: type) -> None:
-        own = vars(member).get(self._name)
-        if inspect.isroutine(own) and not getattr(own, "__isabstractmethod__", False):
-            _seated(self.path, member, self._name, self._serves, self._make)
-
-    def remove(self) -> None:
-        """Take out every layer that nobody stands on; what stays is quiet."""
-        self._wanted = False
-        if vars(self._root).get("__init_subclass__") is self._herald:
-            if self._before is None:
-                del self._root.__init_subclass__
-            else:
-                self._root.__init_subclass__ = self._before
-        for member in _members(self._root):
-            layer = vars(member).get(self._name)
-            if type(layer) is Layer and layer._self_word[0] is self.word:
-                setattr(member, self._name, layer.__wrapped__)
-
-
-def _members(root: Any) -> list[Any]:
-    """A class and all below it, each once."""
-    found, known = [root], {id(root)}
-    for one in found:
-        below = [member for member in type.__subclasses__(one) if id(member) not in known]
-        known.update(map(id, below))
-        found += below
-    return found
 
 
 #: The placements of this process, by the adapter's name.
@@ -297,7 +94,7 @@ class Placement:
             self._note_missing(path, label)
             return
         self.missing = [gap for gap in self.missing if gap not in wanted]
-        sit = Family if getattr(word, "subclasses", False) else _seated
+        sit = Family if getattr(word, "subclasses", False) else seated
         self.seats.append(sit(label, owner, name, (word, path), self._make(word, path)))
 
     def _make(self, word: WordOfAdapter, path: Path) -> Callable[[Target], Wrapper]:
@@ -307,13 +104,6 @@ class Placement:
     def _note_missing(self, path: Path, label: str) -> None:
         if label == _alternatives(path)[-1] and label not in self.missing:
             self.missing.append(label)
-
-
-class Target(NamedTuple):
-    """A function to wrap, and the positions of its parameters as a wrapper gets them."""
-
-    function: Any
-    parameters: Mapping[str, int]
 
 
 class Decision(NamedTuple):
@@ -364,95 +154,6 @@ def _is_there(path: str) -> bool:
     return module in sys.modules and _owner(sys.modules[module], qualname)[0] is not None
 
 
-def _seated(
-    label: str, owner: Any, name: str, serves: tuple[Any, Any], make: Callable[[Target], Wrapper]
-) -> Seat:
-    original = _standing(owner, name)
-    inherited = name not in vars(owner)
-    layer = next((one for one in _layers_of(original) if one._self_word[0] is serves[0]), None)
-    if layer is None:  # else it stayed below a patch, or this module bound it with its layer
-        method = inspect.isclass(owner) and inspect.isfunction(original)
-        kind = _Undocumented if method and original.__doc__ is None else Layer
-        layer = layered(original, make(_target(owner, original)), serves, kind=kind)
-        if kind is _Undocumented:
-            layer._self_unbound = Layer.__get__(layer, None, owner)
-        setattr(owner, name, layer)
-    return Seat(label, owner, name, layer, inherited)
-
-
-def _standing(owner: Any, name: str) -> Any:
-    """What stands at a place: of a class or module as it is, of any other object its method."""
-    if inspect.isclass(owner) or inspect.ismodule(owner):
-        return inspect.getattr_static(owner, name)
-    return getattr(owner, name)
-
-
-def layered(
-    function: Any,
-    wrapper: Wrapper,
-    serves: tuple[Any, Any],
-    again: Any = None,
-    kind: type[Layer] = Layer,
-) -> Layer:
-    """A layer of ours around `function`; `again` makes one around a copy of it."""
-    layer = kind(function, wrapper)
-    layer._self_word = serves
-    layer._self_again = again
-    return layer
-
-
-def _layers_of(function: Any) -> Iterator[Layer]:
-    """The layers of ours around a function, the outermost first, also below other wrappers."""
-    for _ in range(_WRAPPERS):
-        layer = function._self_parent if type(function) is _BoundLayer else function
-        if type(layer) in _LAYERS:
-            yield layer
-        function = getattr(function, "__wrapped__", None)
-        if function is None:
-            return
-
-
-def words_of(function: Any) -> Iterator[Any]:
-    """The words that the layers of a function serve."""
-    return (layer._self_word[0] for layer in _layers_of(function))
-
-
-def options_of(function: Any) -> Mapping[str, Any]:
-    """What `@tool` was told of a function that it decorated."""
-    found = (layer._self_again.keywords for layer in _layers_of(function) if layer._self_again)
-    return next(found, {})
-
-
-def _target(owner: Any, found: Any) -> Target:
-    function = found.__func__ if isinstance(found, (classmethod, staticmethod)) else found
-    bound = inspect.isclass(owner) and not isinstance(found, staticmethod)
-    return Target(function, parameters_of(function, bound=bound))
-
-
-def parameters_of(function: Any, *, bound: bool) -> Mapping[str, int]:
-    """The positions of a function's parameters by name; read once, when a layer is made."""
-    try:
-        names = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return {}
-    return {name: index for index, name in enumerate(names[1:] if bound else names)}
-
-
-def name_of(function: Any) -> str:
-    """What a function is called, below any `partial`; an object by its class."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__name__", None)
-    return name if type(name) is str else type(function).__name__
-
-
-def description_of(function: Any) -> str | None:
-    """What a function says of itself, below any `partial`."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.getdoc(function) if getattr(function, "__doc__", None) else None
-
-
 _AWAITED: Final[dict[str, list[Placement]]] = {}
 
 
@@ -462,7 +163,7 @@ def _await_import(module: str, placement: Placement) -> None:
     if waiting is None:
         waiting = _AWAITED[module] = []
         if module not in sys.modules:
-            wrapt.register_post_import_hook(functools.partial(_imported, module), module)
+            when_imported(functools.partial(_imported, module), module)
     if placement not in waiting:
         waiting.append(placement)
 

@@ -80,6 +80,10 @@ def _nothing(_invocation: Invocation) -> None:
     return None
 
 
+def _always(_invocation: Invocation) -> bool:
+    return True
+
+
 def _no_special(_error: BaseException) -> Outcome | None:
     return None
 
@@ -95,8 +99,9 @@ class Hook:
     raised: Callable[[BaseException], Outcome | None] = _no_special
     #: Inner functions (sync or async): at the first of them, adopt or open.
     decide: tuple[str, ...] = ()
-    #: before: at its call, for the body runs inside; after: when it has returned.
-    deciding: Literal["before", "after"] = "after"
+    #: before: at its call, for the body runs inside; after: when it has returned; beside: before,
+    #: and only where a neighbour was seen, for the body may run elsewhere too.
+    deciding: Literal["before", "after", "beside"] = "after"
     #: Modules that bound the same function by `from x import f`.
     also: tuple[str, ...] = ()
     #: This layer may lie inside another framework's call of the same tool, and enriches it.
@@ -129,6 +134,21 @@ class Witness:
     read: Callable[[Invocation, Any], Outcome | None]
     #: before: at its call; after: given its value; raised: given its exception.
     when: Literal["before", "after", "raised"] = "after"
+    #: Only the calls of this word: in memory, MCP's client and server pass through one function.
+    of: Hook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """No span, no call: at `path` it is seen that a call waits for a person.
+
+    A neighbour that has opened a span for it already is told that nothing ran. One user so far, but
+    five neighbours, who would have each such call counted twice.
+    """
+
+    path: Path
+    #: Given the function's value: the call that waits, if one does.
+    read: Callable[[Invocation, Any], ToolCall | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +271,8 @@ class Run:
     read: Callable[[Invocation], RunFacts | None]
     raised: Callable[[BaseException], Outcome | None] = _no_special
     decide: tuple[str, ...] = ()
+    #: Beside neighbours, at which of their calls: some may pass before the agent is shown to them.
+    deciding_at: Callable[[Invocation], bool] = _always
     also: tuple[str, ...] = ()
     #: The function gives an async context manager: the run lasts as long as that is entered.
     manager: bool = False
@@ -260,6 +282,7 @@ WordOfAdapter = (
     Hook
     | Refusal
     | Witness
+    | Pending
     | Carrier
     | Events
     | Body

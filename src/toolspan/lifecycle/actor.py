@@ -20,12 +20,13 @@ from toolspan.hooks import (
     Invocation,
     KeepContext,
     Mute,
+    Pending,
     Propagate,
     Refusal,
     Run,
     Witness,
 )
-from toolspan.lifecycle.call import begin_call, current_call
+from toolspan.lifecycle.call import begin_call, current_call, tell_waiting
 from toolspan.lifecycle.carrying import begin_carrying, learn
 from toolspan.lifecycle.drivers import driver_for, managing
 from toolspan.lifecycle.events import Watching, begin_body, begin_keyed
@@ -33,9 +34,10 @@ from toolspan.lifecycle.propagation import inject
 from toolspan.lifecycle.run import begin_run
 from toolspan.lifecycle.span_doors import Adopting, Muted
 from toolspan.lifecycle.tracing import TRACING, undecided, wanted_context
+from toolspan.neighbours import SEEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from toolspan.hooks import Adapter, Target
     from toolspan.lifecycle.call import LiveCall
@@ -76,10 +78,16 @@ def _run(_adapter: Adapter, word: Run, target: Target) -> Wrapper:
 
 
 def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
+    at: Any = getattr(
+        decision.word, "deciding_at", bool
+    )  # a Hook has none, and an invocation is true
+
     @contained
-    def decide(_instance: Any, _args: Any, _kwargs: Any, _seen: Any) -> None:
+    def decide(instance: Any, args: Any, kwargs: Any, _seen: Any) -> None:
         life = undecided()
-        if life is not None and life.word == decision.word:
+        if life is None or life.word != decision.word:
+            return
+        if not SEEN or at(Invocation(instance, args, kwargs, target.parameters)):
             life.decide()
 
     return _acting(getattr(decision.word, "deciding", "after"), target, decide)
@@ -101,9 +109,11 @@ def _refusal(_adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
 
 
 def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
+    words = adapter.words if witness.of is None else (witness.of,)
+
     @contained
     def tell(instance: Any, args: Any, kwargs: Any, seen: Any) -> None:
-        live = _call_of(adapter)
+        live = _call_of(words)
         if live is None:
             return
         told = witness.read(Invocation(instance, args, kwargs, target.parameters), seen)
@@ -111,6 +121,18 @@ def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
             live.tell(told)
 
     return _acting(witness.when, target, tell)
+
+
+def _pending(_adapter: Adapter, word: Pending, target: Target) -> Wrapper:
+    @contained
+    def note(instance: Any, args: Any, kwargs: Any, seen: Any) -> None:
+        current = wanted_context() if SEEN else None
+        if current is not None:
+            call = word.read(Invocation(instance, args, kwargs, target.parameters), seen)
+            if call is not None:
+                tell_waiting(call, current)
+
+    return _afterwards(target, note)
 
 
 def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
@@ -193,7 +215,8 @@ def _enrich(_adapter: Adapter, word: Enrich, target: Target) -> Wrapper:
 def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
     @contained
     def instead(instance: Any, args: Any, kwargs: Any) -> Any:
-        live, invocation = _call_of(adapter), Invocation(instance, args, kwargs, target.parameters)
+        live = _call_of(adapter.words)
+        invocation = Invocation(instance, args, kwargs, target.parameters)
         traced = wanted_context() is not None if live is None else not live.undecided
         if not traced or not word.when(invocation):
             return None
@@ -216,8 +239,10 @@ def _is_of_another(named: object, tool: object) -> bool:
 def _propagate(adapter: Adapter, word: Propagate, target: Target) -> Wrapper:
     @contained
     def rewritten(instance: Any, args: Any, kwargs: Any) -> Any:
-        if _call_of(adapter) is None:
+        live = _call_of(adapter.words)
+        if live is None:
             return None
+        live.decide()
         carrier: dict[str, str] = {}
         inject(carrier)
         return word.inject(Invocation(instance, args, kwargs, target.parameters), carrier)
@@ -235,6 +260,7 @@ _ACTIONS: Final[dict[type, Callable[[Adapter, Any, Target], Wrapper]]] = {
     Decision: _decision,
     Refusal: _refusal,
     Witness: _witness,
+    Pending: _pending,
     Carrier: _carrier,
     Events: _events,
     Body: _body,
@@ -245,12 +271,12 @@ _ACTIONS: Final[dict[type, Callable[[Adapter, Any, Target], Wrapper]]] = {
 }
 
 
-def _call_of(adapter: Adapter) -> LiveCall | None:
-    """The current call, where a hook of this adapter opened it or was merged into it."""
+def _call_of(words: Iterable[Any]) -> LiveCall | None:
+    """The current call, where one of these words opened it or was merged into it."""
     live = current_call()
     if live is None or live.done or not TRACING.active:
         return None
-    mine = any(word in adapter.words for word in (live.word, *live.merged))
+    mine = any(word in words for word in (live.word, *live.merged))
     return live if mine else None
 
 

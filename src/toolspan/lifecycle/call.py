@@ -34,6 +34,7 @@ from toolspan.neighbours import (
     makes_current,
     never_ends,
     note_doubles,
+    others_around,
     scope_of,
 )
 from toolspan.spans import (
@@ -105,7 +106,10 @@ class LiveCall(Life):
             self._count_try(call.id, current)
         if call.carrier:
             self._link_what_is_ambient(call.carrier, current)
-        if self.word is not None and self.word.decide:
+        word = self.word
+        if word is not None and word.decide and self._is_decided_inside(word, current):
+            if TRACING.tracer is None:
+                TRACING.bind()  # now, for our processor to see what begins inside
             self.undecided = True
             self.enter(current)
         else:
@@ -124,6 +128,14 @@ class LiveCall(Life):
         for listener in self._listeners:
             listener.started(call)
 
+    def _is_decided_inside(self, word: Hook, current: Context) -> bool:
+        if word.deciding != "beside":
+            return True
+        around: Any = current.get(SPAN)
+        begun = around is not None and self._is_of_this_call(around)
+        alone = not SEEN and TRACING.tracer is not None  # at the first call nobody was looked for
+        return not alone and not begun
+
     def _is_of_this_call(self, span: Any) -> bool:
         mine = self.parent is not None and self.parent.span is span
         return not mine and is_tool_span_of(span, self.call.name)
@@ -136,10 +148,7 @@ class LiveCall(Life):
         around: Any = otel.get_current().get(SPAN)
         if self.noticed:
             self.adopt(self.noticed[0])
-            self._doubles = self.noticed[1:]
-            if self._doubles:
-                note_doubles(self.noticed)
-            self._tell_doubles("cancelled")
+            self._double(self.noticed[1:])
         elif SEEN and around is not None and self._is_of_this_call(around):
             self.adopt(around)
         else:
@@ -158,6 +167,14 @@ class LiveCall(Life):
         span.set_attribute(semconv.OUTCOME, "cancelled")
         for link in self._links:
             span.add_link(link.context)
+        self._double(others_around(span))
+
+    def _double(self, spans: tuple[Span, ...]) -> None:
+        """Further neighbours have spans of this call: they are told how it ends, no more."""
+        if spans:
+            self._doubles += spans
+            note_doubles((self.span, *spans) if self.span else spans)
+            self._tell_doubles("cancelled")
 
     def _tell_doubles(self, word: Word) -> None:
         for span in self._doubles:
@@ -287,6 +304,8 @@ class LiveCall(Life):
         try:
             if span is not None and span.is_recording():
                 write_end(span, self.call, outcome, TRACING.settings, self._used)
+            if self._doubles:
+                self._tell_doubles(outcome.word)
         finally:
             if span is not None and (self.call.owner is None or never_ends(span)):
                 span.end(self.call.started + duration)
@@ -326,7 +345,7 @@ class Merged:
 
     def _hand_out(self, outcome: Outcome) -> None:
         if self.outer.call.kind != "server":  # whose answer says it, in the words of the protocol
-            self.outer.hear(outcome)
+            self.outer.tell(outcome)
 
     def over(self, outcome: Outcome, *, collected: bool = False) -> None:
         """The inner layer was dropped; the outer one ends the call."""
@@ -376,6 +395,15 @@ def _ask_decorators(call: ToolCall) -> None:
             call.agent = options.get("agent")
         if call.capture is None:
             call.capture = options.get("capture")
+
+
+def tell_waiting(call: ToolCall, current: Context) -> None:
+    """Let a neighbour's span of a call that waits say so: it is nobody's call yet, nor counted."""
+    span: Any = current.get(SPAN)
+    if span is not None and is_tool_span_of(span, call.name):
+        adopt_span(span, call, TRACING.settings)
+        for one in (span, *others_around(span)):
+            one.set_attribute(semconv.OUTCOME, "interrupted")
 
 
 def _merge(outcome: Outcome, told: Outcome) -> None:

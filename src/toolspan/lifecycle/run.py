@@ -142,9 +142,14 @@ class LiveRun(Life):
         if not self.noticed:
             self.open(current)
         elif not makes_current(self.noticed[0]):
-            around = current.get(SPAN)
-            inside = around if around in self.noticed else self.noticed[0]
-            self.enter(otel.Context({**current, LIFE: self, SPAN: inside}))
+            self.enter(otel.Context({**current, LIFE: self, SPAN: self._inmost(current)}))
+
+    def _inmost(self, current: Context) -> object:
+        """The neighbour's span that is current, else its first; Logfire shows a wrapper of it."""
+        around: Any = current.get(SPAN)
+        known = {one.get_span_context().span_id for one in self.noticed}
+        mine = around is not None and around.get_span_context().span_id in known
+        return around if mine else self.noticed[0]
 
     def open(self, context: Context) -> None:
         """Start the run's span and make it current."""
@@ -216,6 +221,8 @@ def begin_run(facts: RunFacts, word: Run | None = None) -> LiveRun:
     if is_run_span(current.get(SPAN, INVALID_SPAN)):  # type: ignore[arg-type]  # the API's own key
         run.enter(current if SEEN else otel.Context({**current, LIFE: run}))
     elif word is not None and (word.decide or word.manager):
+        if TRACING.tracer is None:
+            TRACING.bind()  # now, for our processor to see what begins inside
         run.undecided = True
         run.enter(current)
     else:

@@ -1,0 +1,499 @@
+"""Whoever else traces the same tool calls: framework x neighbour, each beside us in children.
+
+    python tests/neighbours.py                                   write the table into docs/neighbours.md
+    python tests/neighbours.py langchain OpenInference before    what one child sees, as JSON
+
+A framework joins with one entry in NEIGHBOURS; its program is that of the ground truth.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import toolspan
+from ground_truth import (
+    ADAPTERS,
+    FRAMEWORKS,
+    PROGRAMS,
+    RAN,
+    SITUATIONS,
+    act,
+    calls_of,
+    cannot,
+    differences,
+    file_of,
+    tool_spans,
+)
+from toolspan import containment
+from toolspan.settings import Settings
+
+TESTS = Path(__file__).parent
+PAGE = TESTS.parent / "docs" / "neighbours.md"
+MARKERS = "<!-- neighbours -->", "<!-- /neighbours -->"
+#: When the cells were last looked at one by one.
+MEASURED = "2026-11-21"
+ORDERS = ("before", "after")
+#: What each neighbour is seen to do without us.
+ALONE = ("sync", "raising")
+
+
+class Neighbour(NamedTuple):
+    """Who brings it, and what enables it."""
+
+    distribution: str
+    #: module:class of an instrumentor, `logfire:` and a method, or the name of a function below.
+    enable: str
+    #: Whether it has tool spans of its own.
+    tools: bool = True
+
+
+def official(framework, name, **more):
+    module = framework.replace("-", "_")
+    return Neighbour(
+        f"opentelemetry-instrumentation-genai-{framework}",
+        f"opentelemetry.instrumentation.genai.{module}:{name}",
+        **more,
+    )
+
+
+def openinference(framework, name, **more):
+    module = framework.replace("-", "_")
+    return Neighbour(
+        f"openinference-instrumentation-{framework}",
+        f"openinference.instrumentation.{module}:{name}",
+        **more,
+    )
+
+
+def openllmetry(framework, name):
+    module = framework.replace("-", "_")
+    return Neighbour(
+        f"opentelemetry-instrumentation-{framework}",
+        f"opentelemetry.instrumentation.{module}:{name}",
+    )
+
+
+OPENLIT = Neighbour("openlit", "openlit")
+#: What MCP 2 traces by itself, whoever else does.
+ALWAYS = "mcp-python-sdk"
+VENDORS = ("native", "official", "OpenInference", "OpenLLMetry", "OpenLIT", "Logfire")
+#: Framework -> neighbour -> who brings it, or why there is none.
+NEIGHBOURS = {
+    "langchain": {
+        "native": "LangSmith's, made afterwards in a thread of its own: never current",
+        "official": official("langchain", "LangChainInstrumentor"),
+        "OpenInference": openinference("langchain", "LangChainInstrumentor"),
+        "OpenLLMetry": openllmetry("langchain", "LangchainInstrumentor"),
+        "OpenLIT": OPENLIT,
+        "Logfire": "has none of its own: it takes LangSmith's",
+    },
+    "openai-agents": {
+        "native": "a format of its own, no OpenTelemetry",
+        "official": official("openai-agents", "OpenAIAgentsInstrumentor"),
+        "OpenInference": openinference("openai-agents", "OpenAIAgentsInstrumentor"),
+        "OpenLLMetry": openllmetry("openai-agents", "OpenAIAgentsInstrumentor"),
+        "OpenLIT": OPENLIT,
+        "Logfire": Neighbour("logfire", "logfire:instrument_openai_agents"),
+    },
+    "pydantic-ai": {
+        "native": Neighbour("pydantic-ai-slim", "native"),
+        "official": "has none",
+        "OpenInference": Neighbour("openinference-instrumentation-pydantic-ai", "rewritten"),
+        "OpenLLMetry": "has none",
+        "OpenLIT": "stays out: it asks for the distribution `pydantic-ai`, not `pydantic-ai-slim`",
+        "Logfire": Neighbour("logfire", "logfire:instrument_pydantic_ai"),
+    },
+    "smolagents": {
+        "native": "has none",
+        "official": official("smolagents", "SmolagentsInstrumentor", tools=False),
+        "OpenInference": openinference("smolagents", "SmolagentsInstrumentor"),
+        "OpenLLMetry": "has none",
+        "OpenLIT": OPENLIT,
+        "Logfire": "has none",
+    },
+    "mcp-1": {
+        "native": "has none",
+        "official": "has none",
+        "OpenInference": openinference("mcp", "MCPInstrumentor", tools=False),
+        "OpenLLMetry": openllmetry("mcp", "McpInstrumentor"),
+        "OpenLIT": "not measured",
+        "Logfire": Neighbour("logfire", "logfire:instrument_mcp"),
+    },
+    "mcp-2": {
+        "native": Neighbour("mcp", "always"),
+        "official": "has none",
+        "OpenInference": openinference("mcp", "MCPInstrumentor", tools=False),
+        "OpenLLMetry": "cannot be enabled: it patches a module that MCP 2 does not have",
+        "OpenLIT": OPENLIT._replace(tools=False),
+        "Logfire": "does nothing: it leaves MCP 2 to its own telemetry",
+    },
+}
+#: Frameworks that have no row yet.
+TO_COME = ("claude-agent-sdk", "crewai", "fastmcp", "google-adk", "llamaindex")
+#: Two that double each other: we add no third span, and count once.
+PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
+
+_OK_LAST = "it sets the status OK as it ends the span, which the SDK lets stand over ERROR"
+_NOT_TOLD = "its own context manager hears of the cancellation after us and calls it an error"
+_ERROR_LAST = "it sets error.type again as it ends the span"
+_FASTMCP = (
+    "FastMCP, through which it reaches a server, has a client span of its own, and no adapter"
+)
+_NO_TOOL = "its spans name no tool, and a client's call has two"
+#: (framework, neighbour) -> situation -> what cannot be right, read in the neighbour's source.
+GAPS = {
+    ("langchain", "official"): {
+        "cancelled": "its callback for the end calls a cancellation an error, and comes after us",
+    },
+    ("langchain", "OpenInference"): {"soft error": _OK_LAST},
+    ("langchain", "OpenLIT"): {
+        "soft error": _OK_LAST,
+        "retry": f"of an exception without a message {_OK_LAST}",
+        "agent as a tool": "its callbacks give the inner calls the outer tool as parent, not the "
+        "inner agent",
+        "direct call": "it makes up a call id, and an attribute cannot be taken off again",
+    },
+    ("openai-agents", "official"): {
+        "raising": f"{_ERROR_LAST}: `_OTHER`",
+        "soft error": f"{_ERROR_LAST}: `_OTHER`",
+        "retry": f"{_ERROR_LAST}: `_OTHER`",
+    },
+    ("openai-agents", "OpenInference"): {"timed out": _OK_LAST},
+    ("openai-agents", "OpenLLMetry"): {
+        "timed out": _OK_LAST,
+        "agent as a tool": "it gives every agent's span its trace's workflow as parent, not the tool",
+    },
+    ("openai-agents", "OpenLIT"): {
+        "raising": f"{_ERROR_LAST}: a sentence",
+        "soft error": f"{_ERROR_LAST}: a sentence",
+        "retry": f"{_ERROR_LAST}: a sentence",
+        "timed out": _OK_LAST,
+        "approval refused": "in 0.20 what a person decided comes before the agent's own span",
+        "approval granted later": "in 0.20 what a person decided comes before the agent's own span",
+        "MCP tools": "it marks the listing of a server's tools as a tool (it is not counted)",
+    },
+    ("openai-agents", "Logfire"): {"cancelled": _NOT_TOLD},
+    ("pydantic-ai", "native"): {"MCP tools": _FASTMCP},
+    ("pydantic-ai", "OpenInference"): {"MCP tools": _FASTMCP},
+    ("pydantic-ai", "Logfire"): {"cancelled": _NOT_TOLD, "MCP tools": _FASTMCP},
+    ("mcp-2", "OpenLIT"): dict.fromkeys(("sync", "async", "parallel", "raising"), _NO_TOOL),
+    ("mcp-1", "Logfire"): dict.fromkeys(
+        ("sync", "async", "parallel", "raising"),
+        "on the server's side its span names no tool, and stands beside ours",
+    ),
+    ("smolagents", "OpenLIT"): {
+        **dict.fromkeys(
+            (
+                "sync",
+                "streaming",
+                "parallel",
+                "agent as a tool",
+                "direct call",
+                "200 calls at once",
+            ),
+            "it makes up a call id and writes it as it ends the span",
+        ),
+        **dict.fromkeys(("raising", "retry"), f"{_ERROR_LAST}: that of the framework's own error"),
+    },
+    ("smolagents", "OpenInference"): {
+        "cancelled": "it never ends a run's span that a KeyboardInterrupt leaves",
+    },
+}
+
+
+# -- what the children do ------------------------------------------------------------------------
+
+
+class Seen:
+    """Where the spans and measurements of one child go."""
+
+    def __init__(self):
+        self.exporter = InMemorySpanExporter()
+        self.reader = InMemoryMetricReader({Histogram: AggregationTemporality.DELTA})
+
+    @property
+    def processor(self):
+        return SimpleSpanProcessor(self.exporter)
+
+    def set_providers(self):
+        provider = TracerProvider()
+        provider.add_span_processor(self.processor)
+        trace.set_tracer_provider(provider)
+        metrics.set_meter_provider(MeterProvider([self.reader]))
+
+
+def enable(framework, neighbour, seen):
+    how = NEIGHBOURS[framework][neighbour].enable
+    module, _, name = how.partition(":")
+    if module == "logfire":
+        getattr(configured_logfire(seen), name)()
+    elif name:
+        instrumentor = getattr(importlib.import_module(module), name)()
+        instrumentor.instrument()
+        assert instrumentor.is_instrumented_by_opentelemetry
+    else:
+        {"openlit": openlit, "native": native, "rewritten": rewritten, "always": bool}[how]()
+
+
+def configured_logfire(seen):
+    import logfire
+
+    logfire.configure(
+        send_to_logfire=False,
+        console=False,
+        additional_span_processors=[seen.processor],
+        metrics=logfire.MetricsOptions(additional_readers=[seen.reader]),
+    )
+    return logfire
+
+
+def openlit():
+    import openlit
+
+    openlit.init(pricing_json=str(TESTS / "environments" / "no-prices.json"))  # else it asks GitHub
+
+
+def native():
+    from pydantic_ai import Agent
+
+    Agent.instrument_all()
+
+
+def rewritten():
+    from openinference.instrumentation.pydantic_ai import OpenInferenceSpanProcessor
+
+    trace.get_tracer_provider().add_span_processor(OpenInferenceSpanProcessor())
+    native()
+
+
+def main(framework, neighbours, order):
+    """Let a framework act without us and with us; print what was seen, as one line of JSON."""
+    seen, told = Seen(), {}
+    program = importlib.import_module(program_of(framework))
+    if "Logfire" not in neighbours:  # it brings its own
+        seen.set_providers()
+    if order == "after":
+        toolspan.instrument(settings=Settings(capture=True))
+    for neighbour in neighbours.split("+"):
+        enable(framework, neighbour, seen)
+    if order == "before":
+        told["alone"] = watched(program, seen, ALONE)
+        toolspan.instrument(settings=Settings(capture=True))
+    told["with us"] = watched(program, seen, SITUATIONS)
+    print(json.dumps(told))
+
+
+def program_of(framework):
+    """That of the ground truth; MCP without an agent has one of its own."""
+    return "programs.mcp_calls" if framework in MCP else f"programs.{file_of(framework).stem}"
+
+
+def watched(program, seen, situations):
+    contained = []
+    containment.witnesses.append(lambda place, error: contained.append(f"{place}: {error!r}"))
+    told = {
+        situation: told_of(program, situation, seen, contained)
+        for situation in situations
+        if not cannot(program, situation) and situation not in program.GAPS
+    }
+    containment.witnesses.pop()
+    return told
+
+
+def told_of(program, situation, seen, contained):
+    contained.clear()
+    seen.exporter.clear()
+    seen.reader.get_metrics_data()
+    toolspan.stats().reset()
+    contextvars.Context().run(act, program, situation)  # what a neighbour leaves there ends there
+    rows = [row for row in toolspan.stats().rows() if row.side != "server"]
+    spans = seen.exporter.get_finished_spans()
+    calls = calls_of(program, situation)
+    asked = [span for span in spans if not waited(span, calls)]
+    return {
+        "wrong": [*differences(calls, asked), *sides(program, calls, spans)],
+        "ran": len(RAN),
+        "counted": +sum((Counter(row.outcomes) for row in rows), Counter()),
+        "outcomes": Counter(call.outcome for call in calls),
+        "open": [row.tool for row in rows if row.in_flight],
+        "measured": measured(seen.reader),
+        "contained": list(contained),
+        "tools": [plain(span) for span in tool_spans(asked)],
+    }
+
+
+def sides(program, calls, spans):
+    """Without an agent an MCP call has two spans, its client's and its server's."""
+    found = [span for span in spans if "tools/call" in span.name]
+    there = len({span.context.span_id for span in found + tool_spans(spans)})
+    if program.FRAMEWORK in MCP and there != 2 * len(calls):
+        yield f"{there} spans of both sides"
+
+
+def waited(span, calls):
+    """Whether it is a neighbour's span of a call that nobody ran, and says so."""
+    others = span.instrumentation_scope.name != "toolspan"
+    said = span.attributes.get("toolspan.outcome")
+    return others and said == "interrupted" and said not in {call.outcome for call in calls}
+
+
+def measured(reader):
+    """How many durations of tools were recorded since the last time, by whomever."""
+    data = reader.get_metrics_data()
+    scopes = [
+        scope for one in (data.resource_metrics if data else ()) for scope in one.scope_metrics
+    ]
+    found = [metric for scope in scopes for metric in scope.metrics]
+    return sum(
+        point.count
+        for metric in found
+        if metric.name == "gen_ai.execute_tool.duration"
+        for point in metric.data.data_points
+    )
+
+
+def plain(span):
+    said = {key: str(value) for key, value in span.attributes.items()}
+    return {"scope": span.instrumentation_scope.name, "said": said}
+
+
+def child(framework, neighbours, order):
+    """What one child saw."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, framework, neighbours, order],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"')))
+
+
+# -- the page ------------------------------------------------------------------------------------
+
+
+def cells():
+    """Every framework and neighbour of which there is something to see."""
+    return [
+        (framework, neighbour)
+        for framework, row in NEIGHBOURS.items()
+        for neighbour, one in row.items()
+        if isinstance(one, Neighbour)
+    ]
+
+
+#: MCP without an agent: what a row is called, and its program.
+MCP = {"mcp-1": "MCP SDK 1.x", "mcp-2": "MCP SDK 2.x"}
+
+
+def is_here(framework, neighbours):
+    """Whether this environment has them, and the framework in a version that is tested."""
+    wanted = [NEIGHBOURS[framework][one].distribution for one in neighbours.split("+")]
+    try:
+        there = version(distribution_of(framework))
+        return (
+            is_version_of(framework, there) and is_tested(framework) and all(map(version, wanted))
+        )
+    except PackageNotFoundError:
+        return False
+
+
+def is_tested(framework):
+    return framework in MCP or framework in PROGRAMS
+
+
+def pins():
+    """What each environment pins."""
+    files = sorted(TESTS.glob("environments/neighbours*.txt"))
+    found = r"^([\w.-]+)(?:\[.+\])?==(.+)$"
+    return [dict(re.findall(found, file.read_text("utf-8"), re.MULTILINE)) for file in files]
+
+
+def versions_of(framework, neighbour):
+    """The versions that met: of the framework, and of the neighbour."""
+    mine = distribution_of(framework)
+    theirs = NEIGHBOURS[framework][neighbour].distribution
+    both = [(one[mine], one[theirs]) for one in pins() if mine in one and theirs in one]
+    return next((pair for pair in both if is_version_of(framework, pair[0])), None)
+
+
+def distribution_of(framework):
+    found = (one.distribution for one in ADAPTERS if one.name == framework.partition("-")[0])
+    exact = (one.distribution for one in ADAPTERS if one.name == framework)
+    return next(exact, None) or next(found)
+
+
+def is_version_of(framework, found):
+    """Whether a version of MCP is that of its row."""
+    return framework not in MCP or found.partition(".")[0] == framework[-1]
+
+
+def page():
+    """Framework x neighbour as Markdown, and the reason of each gap."""
+    rows = [["framework", *VENDORS], ["---"] * (len(VENDORS) + 1)]
+    rows += [
+        [title_of(framework), *(cell(framework, vendor) for vendor in VENDORS)]
+        for framework in NEIGHBOURS
+    ]
+    to_come = ", ".join(map(title_of, TO_COME))
+    lines = [
+        f"Measured on {MEASURED}. To come: {to_come}.",
+        "",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
+    for (framework, neighbour), gaps in GAPS.items():
+        together = {}
+        for situation, reason in gaps.items():
+            together.setdefault(reason, []).append(situation)
+        title = f"{title_of(framework)} beside {neighbour}"
+        lines += [f"- {title}, {', '.join(them)}: {why}" for why, them in together.items()]
+    return "\n".join(lines)
+
+
+def title_of(framework):
+    return MCP.get(framework) or FRAMEWORKS[framework]
+
+
+def cell(framework, neighbour):
+    one = NEIGHBOURS[framework][neighbour]
+    if not isinstance(one, Neighbour):
+        return one
+    mine, theirs = versions_of(framework, neighbour)
+    number = len(GAPS.get((framework, neighbour), ()))
+    gaps = f"; {number} gap{'s'[: number > 1]}" if number else ""
+    says = "one span" if one.tools else "ours: it has none that names a tool"
+    return f"{says}{gaps} ({theirs} on {mine})"
+
+
+def written():
+    """The page with the table between its markers."""
+    begin, end = MARKERS
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    return f"{before}{begin}\n{page()}\n{end}{rest.partition(end)[2]}"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        main(*sys.argv[1:])
+    else:
+        PAGE.write_text(written(), encoding="utf-8")

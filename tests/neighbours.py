@@ -153,8 +153,6 @@ PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
 _OK_LAST = "it sets the status OK as it ends the span, which the SDK lets stand over ERROR"
 _NOT_TOLD = "its own context manager hears of the cancellation after us and calls it an error"
 _ERROR_LAST = "it sets error.type again as it ends the span"
-    "FastMCP, through which it reaches a server, has a client span of its own, and no adapter"
-)
 _NO_TOOL = "its spans name no tool, and a client's call has two"
 #: (framework, neighbour) -> situation -> what cannot be right, read in the neighbour's source.
 GAPS = {

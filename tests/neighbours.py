@@ -187,7 +187,9 @@ GAPS = {
         "MCP tools": "it marks the listing of a server's tools as a tool (it is not counted)",
     },
     ("openai-agents", "Logfire"): {"cancelled": _NOT_TOLD},
-    ("pydantic-ai", "Logfire"): {"cancelled": _NOT_TOLD},
+    ("pydantic-ai", "Logfire"): {
+        "cancelled": "with content on: its span calls every exception that is recorded on it an error",
+    },
     ("mcp-2", "OpenLIT"): dict.fromkeys(("sync", "async", "parallel", "raising"), _NO_TOOL),
     ("mcp-1", "Logfire"): dict.fromkeys(
         ("sync", "async", "parallel", "raising"),

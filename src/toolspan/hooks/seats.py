@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolspan.containment import contained
@@ -162,7 +163,7 @@ def _goes_below(word: Any) -> bool:
 def _laid(
     owner: Any, function: Any, serves: tuple[Any, Any], make: Callable[[Target], Wrapper]
 ) -> Layer:
-    method = inspect.isclass(owner) and inspect.isfunction(function)
+    method = inspect.isclass(owner) and type(function) is FunctionType  # no wrapper of one
     kind = Undocumented if method and function.__doc__ is None else Layer
     layer = layered(function, make(_target(owner, function)), serves, kind=kind)
     if kind is Undocumented:

@@ -112,6 +112,22 @@ print(toolspan.stats()["still"].calls)
 
 
 @built
+def test_one_with_versions_that_are_none_is_named_in_a_line_and_stops_nothing(acme, tmp_path):
+    broken = shutil.copytree(acme, tmp_path / "packages")
+    source = broken / "acme_agents_toolspan.py"
+    source.write_text(source.read_text().replace('versions="', 'versions="newest '))
+    program = """
+import logging; logging.basicConfig()
+import toolspan; toolspan.instrument()
+print(toolspan.status().active, [one for one in toolspan.status().failures])
+"""
+    code, said = run(broken, "-c", program)
+    assert code == 0, said
+    assert said.startswith("True []\n")
+    assert said.count("leaves out the adapter acme_agents_toolspan:ADAPTER: Invalid spec") == 1
+
+
+@built
 def test_the_contract_holds_for_an_adapter_that_another_package_brings(acme):
     code, said = run(acme, "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS)
     assert code == 0, said
@@ -198,6 +214,31 @@ def test_of_one_name_the_tested_one_is_taken_be_it_ours_or_anothers(known):
 def test_what_is_no_adapter_is_refused_clearly(wrong):
     with pytest.raises(TypeError, match=r"toolspan\.register\(\) takes a toolspan\.hooks\.Adapter"):
         toolspan.register(wrong)
+
+
+@pytest.mark.parametrize(
+    ("facts", "error"),
+    [
+        ({"name": None}, TypeError),
+        ({"distribution": 7}, TypeError),
+        ({"versions": "newest"}, ValueError),
+        ({"words": None}, TypeError),
+        ({"words": Hook("importlib.metadata:version", ToolCall)}, TypeError),
+        ({"words": ("importlib.metadata:version",)}, TypeError),
+        ({"words": (Hook("importlib.metadata.version", ToolCall),)}, ValueError),
+        ({"words": (Hook((), ToolCall),)}, ValueError),
+        ({"words": (Hook(None, ToolCall),)}, ValueError),
+    ],
+    ids=str,
+)
+def test_an_adapter_that_cannot_be_placed_is_refused_and_stops_no_other(
+    trace_with, known, facts, error
+):
+    toolspan.register(adapter())
+    with pytest.raises(error):
+        toolspan.register(adapter(**facts))
+    assert calls_of(trace_with()) == ["packaging"]
+    assert "metadata" in str(toolspan.status())
 
 
 def test_the_contract_of_what_is_not_installed_says_so(known, monkeypatch):

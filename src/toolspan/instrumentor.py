@@ -221,7 +221,8 @@ def register(adapter: Adapter) -> None:
     has an adapter of that name, the one whose tested range holds the installed version is taken.
 
     Raises:
-        TypeError: it is no `toolspan.hooks.Adapter`.
+        TypeError: it is no `toolspan.hooks.Adapter`, or what stands in it is of another kind.
+        ValueError: its versions are no version specifier, or a path is no `module:name`.
 
     >>> import toolspan
     >>> from toolspan.hooks import Adapter, Hook

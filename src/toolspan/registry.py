@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 from toolspan.adapters import LIST
 from toolspan.containment import LOGGER, contained
-from toolspan.hooks import Adapter
+from toolspan.hooks import Adapter, WordOfAdapter
 from toolspan.toolcall import clean, type_name
 from toolspan.versions import version_of
 
@@ -23,19 +24,38 @@ if TYPE_CHECKING:
 GROUP: Final = "toolspan_adapter"
 
 _REGISTERED: Final[list[Adapter]] = []
+_PATH: Final = re.compile(r"[\w.]+:[\w.]+")
+_WORDS: Final = get_args(WordOfAdapter)
 
 
 def enlist(adapter: Adapter) -> None:
     """Know an adapter of somebody else from now on; one of its name and versions gives way.
 
     Raises:
-        TypeError: it is no adapter.
+        TypeError: it is no adapter, or what stands in it is of another kind.
+        ValueError: its versions are no specifier, or a path leads nowhere in any module.
     """
     if type(adapter) is not Adapter:
         kind = clean(type_name(type(adapter)))
         raise TypeError(f"toolspan.register() takes a toolspan.hooks.Adapter, not {kind}")
+    _check(adapter)
     same = [one for one in _REGISTERED if _place_of(one) == _place_of(adapter)]
     _REGISTERED[:] = [*(one for one in _REGISTERED if one not in same), adapter]
+
+
+def _check(adapter: Adapter) -> None:
+    """Refuse here what would fail where all adapters are placed, and keep the others from it."""
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415  # not every process asks
+
+    if {type(fact) for fact in _place_of(adapter)} != {str}:
+        raise TypeError("an adapter's name, distribution and versions are text")
+    SpecifierSet(adapter.versions)
+    if type(adapter.words) is not tuple or not {type(one) for one in adapter.words} <= {*_WORDS}:
+        raise TypeError(f"the words of the adapter {adapter.name} are no tuple of toolspan.hooks'")
+    for word in adapter.words:
+        paths = word.path if type(word.path) is tuple else (word.path,)
+        if not paths or not all(type(path) is str and _PATH.fullmatch(path) for path in paths):
+            raise ValueError(f"the adapter {adapter.name} has a path that is no 'module:name'")
 
 
 def _place_of(adapter: Adapter) -> tuple[str, str, str]:
@@ -82,10 +102,11 @@ def _load_others() -> None:
     """Know the adapters that other packages name; one that cannot be loaded stops nothing."""
     for entry in entry_points(group=GROUP):
         adapter = _loaded(entry)
-        if type(adapter) is Adapter:
-            enlist(adapter)
-        else:
-            LOGGER.warning("toolspan leaves out the adapter %s: no Adapter there", entry.value)
+        try:
+            enlist(cast("Adapter", adapter))
+        except (TypeError, ValueError) as error:
+            why = error if type(adapter) is Adapter else "no Adapter there"
+            LOGGER.warning("toolspan leaves out the adapter %s: %s", entry.value, why)
 
 
 @contained

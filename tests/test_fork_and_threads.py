@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import json
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from opentelemetry import trace
@@ -291,6 +293,52 @@ def test_what_was_put_off_is_ended_by_the_parent_alone(traced):
     assert in_child(child) == [[0, 0], 0]
     assert counted("numbers") == [1, 0]
     assert len(traced.spans) == 1
+
+
+ENDS = {
+    "drops it": list.clear,
+    "closes it": lambda held: held[0].close(),
+    "reads it to its end": lambda held: list(held[0]),
+    "breaks it": lambda held: held[0].throw(KeyError()),
+}
+
+
+@needs_fork
+@pytest.mark.parametrize("end", ENDS)
+def test_a_call_that_was_open_at_the_fork_is_ended_by_the_parent_alone(traced, end):
+    held = [numbers(3)]
+    next(held[0])
+
+    def child():
+        with suppress(KeyError):
+            ENDS[end](held)
+        gc.collect()
+        toolspan.status()
+        return [counted("numbers"), len(traced.exporter.get_finished_spans())]
+
+    assert in_child(child) == [[0, 0], 0]
+    assert list(held[0]) == [1, 2]
+    assert counted("numbers") == [1, 0]
+    assert traced.outcomes == ["ok"]
+
+
+@needs_fork
+def test_a_child_that_leaves_what_it_was_forked_in_ends_neither_the_call_nor_its_run(traced):
+    reader, writer = os.pipe()
+    try:
+        with toolspan.run("job", agent="helper"), toolspan.call("forking"):
+            child = os.fork()
+            if not child:
+                raise SystemExit
+    except SystemExit:
+        seen = [counted("forking"), len(traced.exporter.get_finished_spans())]
+        os.write(writer, json.dumps(seen).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        assert json.load(pipe) == [[0, 0], 0]
+    assert os.waitpid(child, 0)[1] == 0
+    assert {span.name for span in traced.spans} == {"invoke_agent helper", "execute_tool forking"}
 
 
 class RecordOnly(Sampler):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel
 
 from toolspan.containment import contained, contained_hot
-from toolspan.lifecycle.tracing import DEFERRED, HERE
+from toolspan.lifecycle.tracing import DEFERRED, HERE, TRACING
 from toolspan.neighbours import SEEN
 from toolspan.toolcall import Outcome
 
@@ -106,7 +106,8 @@ class Life:
         finally:
             if not self.done:
                 self.done = True
-                self.finish(outcome or Outcome(), duration)
+                if self._clock > TRACING.forked_at:
+                    self.finish(outcome or Outcome(), duration)
 
     @contained
     def raised(self, error: BaseException, *, collected: bool = False) -> None:
@@ -145,7 +146,8 @@ class Life:
     def _finish_once(self, outcome: Outcome, duration: int) -> None:
         if not self.done:
             self.done = True
-            self.finish(outcome, duration)
+            if self._clock > TRACING.forked_at:
+                self.finish(outcome, duration)
 
     def decide(self) -> None:
         """Adopt what was noticed, or open a span of our own."""

@@ -6,6 +6,7 @@ import atexit
 import os
 from collections import deque
 from contextvars import ContextVar
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as otel
@@ -57,6 +58,8 @@ class Tracing:
         self.provider: TracerProvider | None = None
         #: Spans opened and adopted, layers merged; as exact as `+=` is in threads.
         self.counts = {"opened": 0, "adopted": 0, "merged": 0}
+        #: By the clock of lives, when this process was forked: what began before, its parent ends.
+        self.forked_at = 0
         #: Called once with the provider that the first call finds.
         self.on_provider: Callable[[Any], None] | None = None
 
@@ -84,8 +87,15 @@ NO_PROVIDER: Final = (
 TRACING: Final = Tracing()
 #: Ends that came from the garbage collector, which may hold any lock: done at the next chance.
 DEFERRED: Final[deque[Callable[[], None]]] = deque()
+
+
+def _forked() -> None:
+    TRACING.forked_at = perf_counter_ns()
+    DEFERRED.clear()
+
+
 if (_register := getattr(os, "register_at_fork", None)) is not None:
-    _register(after_in_child=DEFERRED.clear)  # the parent ends them
+    _register(after_in_child=_forked)
 
 
 def wanted_context() -> Context | None:

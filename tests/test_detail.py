@@ -440,6 +440,9 @@ SECRETS = {
     "https://b.example/?X-Amz-Signature=hunter2&sig=hunter2&%74oken=hunter2&a=1": (
         "https://b.example/?X-Amz-Signature=REDACTED&sig=REDACTED&%74oken=REDACTED&a=1"
     ),
+    "https://a.example/?u=https://b.example/?token=hunter2?hunter2&a=1": (
+        "https://a.example/?u=https://b.example/?token=REDACTED&a=1"
+    ),
     f"https://example.com/{'x' * 5_000}?token=hunter2": None,
 }
 
@@ -450,6 +453,18 @@ def test_a_url_is_shown_without_what_is_secret(url, trace_with):
     told(SimpleNamespace(name="fetch", arguments={"url": url}, result="x"))
     (span,) = traced.tools
     assert span.attributes.get(URL) == SECRETS[url]
+
+
+@pytest.mark.parametrize("repeated", ["?", "?a", "&", "#", "://", "@", "token=?", "&token=&"])
+def test_no_url_takes_long_to_show(repeated, trace_with):
+    traced = trace_with(settings=Settings(capture=True))
+    url = f"https://example.com/?{repeated * (4_000 // len(repeated))}"
+    call = SimpleNamespace(name="fetch", arguments={"url": url}, result="x")
+    told(call)
+    began = time.process_time()
+    told(call)
+    assert time.process_time() - began < 0.05
+    assert len(traced.tools) == 2
 
 
 def hide(path, value, tool):

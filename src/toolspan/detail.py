@@ -258,18 +258,20 @@ def _written(given: dict[str, Any], row: Family) -> Numbers:
 
 
 _USER: Final = re.compile(r"(?<=://)[^/?#]*@")
-_PARAMETER: Final = re.compile(r"(?<=[?&;#])([^=&;#]+)=[^&;#]*")
+_PARAMETER: Final = re.compile(r"(?<=[?&;#])([^=?&;#]+)=")  # a value may be another URL
+_BEHIND: Final = re.compile(r"[&;#]")
 
 
 def _without_secrets(url: str, redactor: Redactor) -> str:
     """As the convention of `url.full` asks: no user, and no value of a parameter that is secret."""
-
-    def redacted(parameter: re.Match[str]) -> str:
+    url, shown, at = _USER.sub("REDACTED:REDACTED@", url), "", 0
+    for parameter in _PARAMETER.finditer(url):
         name = unquote_plus(parameter[1])
         secret = redactor.secret(name) or name.lower().endswith(("signature", "sig"))
-        return f"{parameter[1]}=REDACTED" if secret else parameter[0]
-
-    return _PARAMETER.sub(redacted, _USER.sub("REDACTED:REDACTED@", url))
+        if secret and parameter.start() >= at:
+            shown += f"{url[at : parameter.end()]}REDACTED"
+            at = parameter.end() + len(_BEHIND.split(url[parameter.end() :], 1)[0])
+    return shown + url[at:]
 
 
 # -- results

@@ -17,6 +17,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 import toolspan
 from toolspan.hooks import Adapter, Began, Body, Ended, Events, Hook, Placement, Run, RunFacts
 from toolspan.lifecycle import events, wrapper_for
+from toolspan.lifecycle.memory import Memory
 from toolspan.settings import Settings
 from toolspan.toolcall import Outcome, ToolCall
 
@@ -259,6 +260,13 @@ def test_of_too_many_open_calls_the_oldest_is_abandoned(host):
     assert Counter(word for _, word in words(host)) == {"abandoned": 10, "ok": events._MOST}
     lost = [s for s in host.tools if s.attributes["toolspan.outcome"] == "abandoned"]
     assert {s.attributes["gen_ai.tool.call.id"] for s in lost} == set(map(str, range(10)))
+
+
+def test_a_call_that_all_streams_together_forgot_is_ended_by_its_own(host, monkeypatch):
+    monkeypatch.setattr(events, "_CALLS", Memory(2))
+    hear(*(began(str(n)) for n in range(5)), *(ended(str(n)) for n in range(5)))
+    assert words(host) == [("look", "ok")] * 5
+    assert in_flight() == 0
 
 
 def test_a_call_that_is_open_for_a_day_is_abandoned_when_another_begins(host):

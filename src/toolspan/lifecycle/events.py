@@ -89,9 +89,8 @@ class Watching(Life):
             _CALLS.put(event.key, Announced(event.call, current))
 
     def _told(self, event: Ended) -> None:
-        known = _CALLS.pop(event.key)
-        self._open.pop(event.key, None)
-        live = known() if isinstance(known, weakref.ref) else None
+        known, mine = _CALLS.pop(event.key), self._open.pop(event.key, None)
+        live = known() if isinstance(known, weakref.ref) else mine  # many streams forget some
         if isinstance(known, Announced):
             _record(known, event.outcome)
         elif live is None or live.done:

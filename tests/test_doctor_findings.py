@@ -596,6 +596,14 @@ def test_a_process_that_ends_without_a_word_is_told_of():
     assert line.startswith("a process ended without its exit handlers (a signal, os._exit)")
 
 
+def test_a_process_that_dies_as_it_tells_is_told_of():
+    dying = (
+        "import json, os; json.dump = lambda _, file: (file.write('{'), file.flush(), os._exit(0))"
+    )
+    (line,) = program(f"{CONFIGURED}\n{dying}\n").wrong
+    assert line.startswith("a process ended without its exit handlers (a signal, os._exit)")
+
+
 def test_every_process_of_a_program_is_asked_and_the_same_fault_said_once():
     source = (
         "import os, subprocess, sys\n"

@@ -282,8 +282,10 @@ def _tell(folder: str) -> None:
     import json  # noqa: PLC0415  # only a process that is examined needs it
     from dataclasses import asdict  # noqa: PLC0415
 
-    with open(_report(folder), "w", encoding="utf-8") as file:  # noqa: PTH123
+    report = _report(folder)
+    with open(f"{report}.part", "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump(asdict(status()), file)
+    os.replace(f"{report}.part", report)  # noqa: PTH105  # a process may die as it writes
 
 
 def _report(folder: str) -> str:

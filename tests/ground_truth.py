@@ -373,7 +373,7 @@ def around_of(span, by_id):
     """The spans of agents and tools around a span, the innermost first."""
     while span.parent is not None and span.parent.span_id in by_id:
         span = by_id[span.parent.span_id]
-        if name_of(span) is not None:
+        if is_a_run(span) or name_of(span) is not None:
             yield span
 
 
@@ -383,9 +383,14 @@ def name_of(span):
         return span.attributes.get("gen_ai.tool.name", span.name)
     agent = span.attributes.get("gen_ai.agent.name")
     if not is_of_others(span):
-        return agent if span.attributes.get("gen_ai.operation.name") in RUNS else None
+        return agent if is_a_run(span) else None
     words = f"{agent} {span.name} {span.attributes.get('logfire.msg')}"
     return next((word for word in re.split(r"[ .']", words) if word in AGENTS), None)
+
+
+def is_a_run(span):
+    """Whether it is a run of ours; a workflow's has no agent, and is around its calls all the same."""
+    return not is_of_others(span) and span.attributes.get("gen_ai.operation.name") in RUNS
 
 
 def is_of_others(span):

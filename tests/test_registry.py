@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -244,10 +245,57 @@ def test_an_adapter_that_cannot_be_placed_is_refused_and_stops_no_other(
 def test_the_contract_of_what_is_not_installed_says_so(known, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "ABSENT", adapter(distribution="absent"))
     with pytest.raises(ImportError, match="absent is not installed"):
-        adapter_contract(f"{__name__}:ABSENT", None)
+        adapter_contract(f"{__name__}:ABSENT", WHOLE)
+
+
+@pytest.mark.parametrize("where", [f"{__name__}:NOWHERE", __name__, "nowhere:ADAPTER"])
+def test_the_contract_of_what_is_no_adapter_says_so(where):
+    with pytest.raises(ImportError):
+        adapter_contract(where, WHOLE)
+
+
+def test_the_contract_with_half_a_program_says_what_is_not_there(known, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ABSENT", adapter())
+    half = SimpleNamespace(**{**vars(WHOLE), "__name__": "half"})
+    del half.raising, half.DOORS
+    with pytest.raises(TypeError, match=r"its program has no DOORS, raising\Z"):
+        adapter_contract(f"{__name__}:ABSENT", half)
+
+
+#: Calls no tool at all, and gives nothing to copy.
+NOTHING = """
+DOORS = {"injected": lambda value: value, "async": lambda value: value}
+OBJECTS = {}
+
+def call(value): return value
+def raising(error): raise error
+def named(name): return "ok"
+def schemas(): return '{"add": {}}'
+"""
+#: What is true of an adapter though no call passes it.
+STILL_TRUE = {
+    "test_a_hooked_function_looks_and_copies_as_before",
+    "test_every_layer_goes_without_a_trace",
+    "test_the_schemas_that_a_model_is_told_are_the_same_bytes",
+}
+
+
+@built
+def test_a_program_that_calls_no_tool_fails_whatever_is_about_calls(acme, tmp_path):
+    copied = shutil.copytree(acme, tmp_path / "packages")
+    (copied / "nothing.py").write_text(NOTHING)
+    (copied / "test_nothing.py").write_text(
+        "import nothing\nfrom toolspan.testing import adapter_contract\n"
+        "TestIt = adapter_contract('acme_agents_toolspan:ADAPTER', nothing)\n"
+    )
+    words = ("-m", "pytest", "-q", "-rp", "--tb=no", "-p", "no:cacheprovider", "test_nothing.py")
+    code, said = run(copied, *words)
+    assert code == 1, said
+    assert set(re.findall(r"^PASSED .*::(\w+)", said, re.MULTILINE)) == STILL_TRUE
 
 
 ABSENT = None
+WHOLE = SimpleNamespace(DOORS={}, OBJECTS={}, call=1, raising=1, named=1, schemas=1)
 
 
 # -- our own list --------------------------------------------------------------------------------

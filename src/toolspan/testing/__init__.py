@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
+from toolspan.hooks import Adapter
 from toolspan.instrumentor import instrument, register, uninstrument
 from toolspan.lifecycle import TRACING, drain
 from toolspan.registry import adapter_for
@@ -101,16 +102,30 @@ def adapter_contract(adapter: str, program: Program) -> type[AdapterContract]:
 
     Raises:
         ImportError: no adapter is there, or its framework is not installed.
+        TypeError: something of what `Program` says is not in `program`.
     """
     from toolspan.testing import contract  # noqa: PLC0415  # pytest loads this room everywhere
 
-    found = pkgutil.resolve_name(adapter)
+    found = _adapter_at(adapter)
+    missing = [name for name in contract.PROGRAM if not hasattr(program, name)]
+    if missing:
+        raise TypeError(f"adapter_contract({adapter!r}): its program has no {', '.join(missing)}")
     if adapter_for(found.name) is not found:
         register(found)
     if adapter_for(found.name) is not found:
         raise ImportError(f"adapter_contract({adapter!r}): {found.distribution} is not installed")
     facts = {"where": adapter, "adapter": found, "program": program}
     return type("AdapterContract", (contract.AdapterContract,), facts)
+
+
+def _adapter_at(place: str) -> Adapter:
+    try:
+        found = pkgutil.resolve_name(place)
+    except AttributeError:
+        found = None
+    if type(found) is not Adapter:
+        raise ImportError(f"adapter_contract({place!r}): no adapter is there")
+    return found
 
 
 try:

@@ -144,9 +144,25 @@ NEIGHBOURS = {
         "OpenLIT": OPENLIT._replace(tools=False),
         "Logfire": "does nothing: it leaves MCP 2 to its own telemetry",
     },
+    "llamaindex": {
+        "native": Neighbour("llama-index-observability-otel", "registered"),
+        "official": official("llama-index", "LlamaIndexInstrumentor"),
+        "OpenInference": openinference("llama-index", "LlamaIndexInstrumentor"),
+        "OpenLLMetry": openllmetry("llamaindex", "LlamaIndexInstrumentor"),
+        "OpenLIT": OPENLIT,
+        "Logfire": "has none",
+    },
+    "crewai": {
+        "native": "has a provider of its own, which sends to CrewAI only",
+        "official": "has none",
+        "OpenInference": openinference("crewai", "CrewAIInstrumentor"),
+        "OpenLLMetry": openllmetry("crewai", "CrewAIInstrumentor"),
+        "OpenLIT": OPENLIT,
+        "Logfire": "has none",
+    },
 }
 #: Frameworks that have no row yet.
-TO_COME = ("claude-agent-sdk", "crewai", "fastmcp", "google-adk", "llamaindex")
+TO_COME = ("claude-agent-sdk", "fastmcp", "google-adk")
 #: Two that double each other: we add no third span, and count once.
 PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
 
@@ -249,7 +265,8 @@ def enable(framework, neighbour, seen):
         instrumentor.instrument()
         assert instrumentor.is_instrumented_by_opentelemetry
     else:
-        {"openlit": openlit, "native": native, "rewritten": rewritten, "always": bool}[how]()
+        ways = openlit, native, rewritten, registered
+        {"always": bool, **{way.__name__: way for way in ways}}[how]()
 
 
 def configured_logfire(seen):
@@ -281,6 +298,12 @@ def rewritten():
 
     trace.get_tracer_provider().add_span_processor(OpenInferenceSpanProcessor())
     native()
+
+
+def registered():
+    from llama_index.observability.otel import LlamaIndexOpenTelemetry
+
+    LlamaIndexOpenTelemetry(tracer_provider=trace.get_tracer_provider()).start_registering()
 
 
 def main(framework, neighbours, order):

@@ -348,7 +348,7 @@ def told_of(program, situation, seen, contained):
     contextvars.Context().run(act, program, situation)  # what a neighbour leaves there ends there
     rows = [row for row in toolspan.stats().rows() if row.side != "server"]
     spans = seen.exporter.get_finished_spans()
-    calls = calls_of(program, situation)
+    calls = getattr(program, "BESIDE", {}).get(situation) or calls_of(program, situation)
     asked = [span for span in spans if not waited(span, calls)]
     return {
         "wrong": [*differences(calls, asked), *sides(program, calls, spans)],

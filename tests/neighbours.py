@@ -60,8 +60,10 @@ class Neighbour(NamedTuple):
     distribution: str
     #: module:class of an instrumentor, `logfire:` and a method, or the name of a function below.
     enable: str
-    #: Whether it has tool spans of its own.
+    #: Whether it has tool spans of its own, that say so.
     tools: bool = True
+    #: What is seen beside us, where that is not plain.
+    says: str = ""
 
 
 def official(framework, name, **more):
@@ -82,15 +84,17 @@ def openinference(framework, name, **more):
     )
 
 
-def openllmetry(framework, name):
+def openllmetry(framework, name, **more):
     module = framework.replace("-", "_")
     return Neighbour(
         f"opentelemetry-instrumentation-{framework}",
         f"opentelemetry.instrumentation.{module}:{name}",
+        **more,
     )
 
 
 OPENLIT = Neighbour("openlit", "openlit")
+_UNNAMED = {"tools": False, "says": "one span, which alone names no tool"}
 #: What MCP 2 traces by itself, whoever else does.
 ALWAYS = "mcp-python-sdk"
 VENDORS = ("native", "official", "OpenInference", "OpenLLMetry", "OpenLIT", "Logfire")
@@ -145,19 +149,21 @@ NEIGHBOURS = {
         "Logfire": "does nothing: it leaves MCP 2 to its own telemetry",
     },
     "llamaindex": {
-        "native": Neighbour("llama-index-observability-otel", "registered"),
+        "native": Neighbour("llama-index-observability-otel", "registered", **_UNNAMED),
         "official": official("llama-index", "LlamaIndexInstrumentor"),
         "OpenInference": openinference("llama-index", "LlamaIndexInstrumentor"),
-        "OpenLLMetry": openllmetry("llamaindex", "LlamaIndexInstrumentor"),
-        "OpenLIT": OPENLIT,
+        "OpenLLMetry": openllmetry("llamaindex", "LlamaIndexInstrumentor", **_UNNAMED),
+        "OpenLIT": OPENLIT._replace(tools=False),
         "Logfire": "has none",
     },
     "crewai": {
         "native": "has a provider of its own, which sends to CrewAI only",
         "official": "has none",
         "OpenInference": openinference("crewai", "CrewAIInstrumentor"),
-        "OpenLLMetry": openllmetry("crewai", "CrewAIInstrumentor"),
-        "OpenLIT": OPENLIT,
+        "OpenLLMetry": openllmetry("crewai", "CrewAIInstrumentor", tools=False),
+        "OpenLIT": OPENLIT._replace(
+            tools=False, says="one span: ours, but for tools of a class of their own"
+        ),
         "Logfire": "has none",
     },
 }
@@ -172,6 +178,8 @@ _ERROR_LAST = "it sets error.type again as it ends the span"
 _FASTMCP = (
     "FastMCP, through which it reaches a server, has a client span of its own, and no adapter"
 )
+_TWO_WAYS = "it has a span for the way in, and one more for the `call` that this one calls"
+_DROPPED = "as it ends the span of what was broken off, it calls that an error"
 _NO_TOOL = "its spans name no tool, and a client's call has two"
 #: (framework, neighbour) -> situation -> what cannot be right, read in the neighbour's source.
 GAPS = {
@@ -228,6 +236,28 @@ GAPS = {
         ),
         **dict.fromkeys(("raising", "retry"), f"{_ERROR_LAST}: that of the framework's own error"),
     },
+    ("llamaindex", "native"): {
+        "soft error": f"{_OK_LAST}; {_TWO_WAYS}, which is current in the body",
+        "cancelled": _DROPPED,
+        "approval granted later": _DROPPED,
+        "direct call": f"{_TWO_WAYS}, which is current in the body",
+    },
+    ("llamaindex", "official"): {
+        "direct call": "it has a span for the `call` that `__call__` calls, below ours",
+    },
+    ("llamaindex", "OpenInference"): {
+        "soft error": _TWO_WAYS,
+        "cancelled": _DROPPED,
+        "approval granted later": _DROPPED,
+        "direct call": _TWO_WAYS,
+    },
+    ("llamaindex", "OpenLLMetry"): {
+        "soft error": f"{_TWO_WAYS}, which is current in the body",
+        "cancelled": "it never ends the span of a run that is broken off",
+        "agent as a tool": "its span of an agent below a tool is marked as any step's",
+        "direct call": f"{_TWO_WAYS}, which is current in the body",
+    },
+    ("crewai", "OpenInference"): {"soft error": _OK_LAST},
     ("smolagents", "OpenInference"): {
         "cancelled": "it never ends a run's span that a KeyboardInterrupt leaves",
     },
@@ -505,7 +535,7 @@ def cell(framework, neighbour):
     number = len(GAPS.get((framework, neighbour), ()))
     gaps = f"; {number} gap{'s'[: number > 1]}" if number else ""
     says = "one span" if one.tools else "ours: it has none that names a tool"
-    return f"{says}{gaps} ({theirs} on {mine})"
+    return f"{one.says or says}{gaps} ({theirs} on {mine})"
 
 
 def written():

@@ -180,6 +180,7 @@ _FASTMCP = (
 )
 _TWO_WAYS = "it has a span for the way in, and one more for the `call` that this one calls"
 _DROPPED = "as it ends the span of what was broken off, it calls that an error"
+_BETWEEN = "its spans of MCP, which name no tool, stand between the tool's and the server's"
 _NO_TOOL = "its spans name no tool, and a client's call has two"
 #: (framework, neighbour) -> situation -> what cannot be right, read in the neighbour's source.
 GAPS = {
@@ -257,7 +258,9 @@ GAPS = {
         "agent as a tool": "its span of an agent below a tool is marked as any step's",
         "direct call": f"{_TWO_WAYS}, which is current in the body",
     },
+    ("llamaindex", "OpenLIT"): {"MCP tools": _BETWEEN},
     ("crewai", "OpenInference"): {"soft error": _OK_LAST},
+    ("crewai", "OpenLIT"): {"MCP tools": _BETWEEN},
     ("smolagents", "OpenInference"): {
         "cancelled": "it never ends a run's span that a KeyboardInterrupt leaves",
     },

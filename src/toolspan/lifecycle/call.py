@@ -353,8 +353,10 @@ class Merged:
         return self.outer.scope
 
     def notice(self, span: Span) -> None:
-        """A neighbour began a span for this layer too: that cannot be stopped."""
-        self.outer.double((span,))
+        """Whoever has a span for this layer too cannot be stopped; others trace what it does."""
+        call = self.outer.call
+        if scope_of(span) == call.owner or is_tool_span_of(span, call.name):
+            self.outer.double((span,))
 
     def decide(self) -> None:
         """It was seen what begins for this layer."""

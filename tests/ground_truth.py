@@ -373,7 +373,8 @@ def around_of(span, by_id):
     """The spans of agents and tools around a span, the innermost first."""
     while span.parent is not None and span.parent.span_id in by_id:
         span = by_id[span.parent.span_id]
-        if name_of(span) is not None:
+        ours = not is_of_others(span) and span.attributes.get("gen_ai.operation.name") in RUNS
+        if ours or name_of(span) is not None:
             yield span
 
 

@@ -60,8 +60,10 @@ class Neighbour(NamedTuple):
     distribution: str
     #: module:class of an instrumentor, `logfire:` and a method, or the name of a function below.
     enable: str
-    #: Whether it has tool spans of its own.
+    #: Whether it has tool spans of its own, that say so.
     tools: bool = True
+    #: What is seen beside us, where that is not plain.
+    says: str = ""
 
 
 def official(framework, name, **more):
@@ -82,15 +84,17 @@ def openinference(framework, name, **more):
     )
 
 
-def openllmetry(framework, name):
+def openllmetry(framework, name, **more):
     module = framework.replace("-", "_")
     return Neighbour(
         f"opentelemetry-instrumentation-{framework}",
         f"opentelemetry.instrumentation.{module}:{name}",
+        **more,
     )
 
 
 OPENLIT = Neighbour("openlit", "openlit")
+_UNNAMED = {"tools": False, "says": "one span, which alone names no tool"}
 #: What MCP 2 traces by itself, whoever else does.
 ALWAYS = "mcp-python-sdk"
 VENDORS = ("native", "official", "OpenInference", "OpenLLMetry", "OpenLIT", "Logfire")
@@ -144,15 +148,36 @@ NEIGHBOURS = {
         "OpenLIT": OPENLIT._replace(tools=False),
         "Logfire": "does nothing: it leaves MCP 2 to its own telemetry",
     },
+    "llamaindex": {
+        "native": Neighbour("llama-index-observability-otel", "registered", **_UNNAMED),
+        "official": official("llama-index", "LlamaIndexInstrumentor"),
+        "OpenInference": openinference("llama-index", "LlamaIndexInstrumentor"),
+        "OpenLLMetry": openllmetry("llamaindex", "LlamaIndexInstrumentor", **_UNNAMED),
+        "OpenLIT": OPENLIT._replace(tools=False),
+        "Logfire": "has none",
+    },
+    "crewai": {
+        "native": "has a provider of its own, which sends to CrewAI only",
+        "official": "has none",
+        "OpenInference": openinference("crewai", "CrewAIInstrumentor"),
+        "OpenLLMetry": openllmetry("crewai", "CrewAIInstrumentor", tools=False),
+        "OpenLIT": OPENLIT._replace(
+            tools=False, says="one span: ours, but for tools of a class of their own"
+        ),
+        "Logfire": "has none",
+    },
 }
 #: Frameworks that have no row yet.
-TO_COME = ("claude-agent-sdk", "crewai", "fastmcp", "google-adk", "llamaindex")
+TO_COME = ("claude-agent-sdk", "fastmcp", "google-adk")
 #: Two that double each other: we add no third span, and count once.
 PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
 
 _OK_LAST = "it sets the status OK as it ends the span, which the SDK lets stand over ERROR"
 _NOT_TOLD = "its own context manager hears of the cancellation after us and calls it an error"
 _ERROR_LAST = "it sets error.type again as it ends the span"
+_TWO_WAYS = "it has a span for the way in, and one more for the `call` that this one calls"
+_DROPPED = "as it ends the span of what was broken off, it calls that an error"
+_BETWEEN = "its spans of MCP, which name no tool, stand between the tool's and the server's"
 _NO_TOOL = "its spans name no tool, and a client's call has two"
 #: (framework, neighbour) -> situation -> what cannot be right, read in the neighbour's source.
 GAPS = {
@@ -209,6 +234,30 @@ GAPS = {
         ),
         **dict.fromkeys(("raising", "retry"), f"{_ERROR_LAST}: that of the framework's own error"),
     },
+    ("llamaindex", "native"): {
+        "soft error": f"{_OK_LAST}; {_TWO_WAYS}, which is current in the body",
+        "cancelled": _DROPPED,
+        "approval granted later": _DROPPED,
+        "direct call": f"{_TWO_WAYS}, which is current in the body",
+    },
+    ("llamaindex", "official"): {
+        "direct call": "it has a span for the `call` that `__call__` calls, below ours",
+    },
+    ("llamaindex", "OpenInference"): {
+        "soft error": _TWO_WAYS,
+        "cancelled": _DROPPED,
+        "approval granted later": _DROPPED,
+        "direct call": _TWO_WAYS,
+    },
+    ("llamaindex", "OpenLLMetry"): {
+        "soft error": f"{_TWO_WAYS}, which is current in the body",
+        "cancelled": "it never ends the span of a run that is broken off",
+        "agent as a tool": "its span of an agent below a tool is marked as any step's",
+        "direct call": f"{_TWO_WAYS}, which is current in the body",
+    },
+    ("llamaindex", "OpenLIT"): {"MCP tools": _BETWEEN},
+    ("crewai", "OpenInference"): {"soft error": _OK_LAST},
+    ("crewai", "OpenLIT"): {"MCP tools": _BETWEEN},
     ("smolagents", "OpenInference"): {
         "cancelled": "it never ends a run's span that a KeyboardInterrupt leaves",
     },
@@ -246,7 +295,8 @@ def enable(framework, neighbour, seen):
         instrumentor.instrument()
         assert instrumentor.is_instrumented_by_opentelemetry
     else:
-        {"openlit": openlit, "native": native, "rewritten": rewritten, "always": bool}[how]()
+        ways = openlit, native, rewritten, registered
+        {"always": bool, **{way.__name__: way for way in ways}}[how]()
 
 
 def configured_logfire(seen):
@@ -278,6 +328,12 @@ def rewritten():
 
     trace.get_tracer_provider().add_span_processor(OpenInferenceSpanProcessor())
     native()
+
+
+def registered():
+    from llama_index.observability.otel import LlamaIndexOpenTelemetry
+
+    LlamaIndexOpenTelemetry(tracer_provider=trace.get_tracer_provider()).start_registering()
 
 
 def main(framework, neighbours, order):
@@ -322,7 +378,7 @@ def told_of(program, situation, seen, contained):
     contextvars.Context().run(act, program, situation)  # what a neighbour leaves there ends there
     rows = [row for row in toolspan.stats().rows() if row.side != "server"]
     spans = seen.exporter.get_finished_spans()
-    calls = calls_of(program, situation)
+    calls = getattr(program, "BESIDE", {}).get(situation) or calls_of(program, situation)
     asked = [span for span in spans if not waited(span, calls)]
     return {
         "wrong": [*differences(calls, asked), *sides(program, calls, spans)],
@@ -479,7 +535,7 @@ def cell(framework, neighbour):
     number = len(GAPS.get((framework, neighbour), ()))
     gaps = f"; {number} gap{'s'[: number > 1]}" if number else ""
     says = "one span" if one.tools else "ours: it has none that names a tool"
-    return f"{says}{gaps} ({theirs} on {mine})"
+    return f"{one.says or says}{gaps} ({theirs} on {mine})"
 
 
 def written():

@@ -139,5 +139,11 @@ def is_run_span(span: Span) -> bool:
     return span.is_recording() and vendors.is_run(span, scope_of(span), _attributes_of(span))
 
 
+def names_no_agent(span: Span) -> bool:
+    """Whether a neighbour has a span for an agent's run, and does not say whose."""
+    known = _attributes_of(span)
+    return scope_of(span).startswith(vendors.NAMELESS) and semconv.AGENT_NAME not in known
+
+
 def _attributes_of(span: Span) -> Mapping[str, Any]:
     return getattr(span, "attributes", None) or {}

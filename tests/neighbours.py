@@ -58,7 +58,7 @@ class Neighbour(NamedTuple):
     """Who brings it, and what enables it."""
 
     distribution: str
-    #: module:class of an instrumentor, `logfire:` and a method, or the name of a function below.
+    #: module:class of an instrumentor, `logfire` or `logfire:` and a method, or a function below.
     enable: str
     #: Whether it has tool spans of its own.
     tools: bool = True
@@ -91,8 +91,8 @@ def openllmetry(framework, name):
 
 
 OPENLIT = Neighbour("openlit", "openlit")
-#: What MCP 2 traces by itself, whoever else does.
-ALWAYS = "mcp-python-sdk"
+#: Who traces by themselves, whoever else does: MCP 2, FastMCP and Google ADK.
+ALWAYS = {"mcp-python-sdk", "fastmcp", "gcp.vertex.agent"}
 VENDORS = ("native", "official", "OpenInference", "OpenLLMetry", "OpenLIT", "Logfire")
 #: Framework -> neighbour -> who brings it, or why there is none.
 NEIGHBOURS = {
@@ -144,9 +144,33 @@ NEIGHBOURS = {
         "OpenLIT": OPENLIT._replace(tools=False),
         "Logfire": "does nothing: it leaves MCP 2 to its own telemetry",
     },
+    "google-adk": {
+        "native": Neighbour("google-adk", "always"),
+        "official": "has none: google-genai's sees functions that its client calls; ADK calls its own",
+        "OpenInference": openinference("google-adk", "GoogleADKInstrumentor"),
+        "OpenLLMetry": "has none",
+        "OpenLIT": OPENLIT._replace(tools=False),
+        "Logfire": Neighbour("logfire", "logfire", tools=False),
+    },
+    "fastmcp": {
+        "native": Neighbour("fastmcp-slim", "always"),
+        "official": "has none",
+        "OpenInference": openinference("mcp", "MCPInstrumentor", tools=False),
+        "OpenLLMetry": "cannot be enabled: it patches a module that MCP 2 does not have",
+        "OpenLIT": OPENLIT._replace(tools=False),
+        "Logfire": Neighbour("logfire", "logfire", tools=False),
+    },
+    "claude-agent-sdk": {
+        "native": "has none; that of MCP 2, which runs the tools of this process, is muted",
+        "official": "has none",
+        "OpenInference": openinference("claude-agent-sdk", "ClaudeAgentSDKInstrumentor"),
+        "OpenLLMetry": "has none",
+        "OpenLIT": OPENLIT,
+        "Logfire": Neighbour("logfire", "logfire:instrument_claude_agent_sdk"),
+    },
 }
 #: Frameworks that have no row yet.
-TO_COME = ("claude-agent-sdk", "crewai", "fastmcp", "google-adk", "llamaindex")
+TO_COME = ("crewai", "llamaindex")
 #: Two that double each other: we add no third span, and count once.
 PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
 
@@ -240,7 +264,8 @@ def enable(framework, neighbour, seen):
     how = NEIGHBOURS[framework][neighbour].enable
     module, _, name = how.partition(":")
     if module == "logfire":
-        getattr(configured_logfire(seen), name)()
+        logfire = configured_logfire(seen)
+        _ = name and getattr(logfire, name)()
     elif name:
         instrumentor = getattr(importlib.import_module(module), name)()
         instrumentor.instrument()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import ipaddress
 import json
 import os
 import signal
@@ -17,6 +19,7 @@ import toolspan
 from toolspan.settings import Settings
 
 claude = pytest.importorskip("programs.claude_agent_sdk_program")
+x509 = pytest.importorskip("cryptography.x509")
 
 from claude_agent_sdk import (  # noqa: E402  # only where it is
     AssistantMessage,
@@ -27,6 +30,20 @@ from claude_agent_sdk import (  # noqa: E402  # only where it is
 )
 
 from ground_truth import asked, finished  # noqa: E402
+from programs import claude_agent_sdk_server as server  # noqa: E402
+from test_detail import (  # noqa: E402
+    BYTES,
+    COMMAND,
+    EXIT,
+    FAMILY,
+    LINES,
+    MATCHES,
+    PATH,
+    STATUS,
+    URL,
+    detail_of_span,
+)
+from test_doctor import Answering, Web, self_signed  # noqa: E402
 
 ALLOWED = ["Bash", "Read", "Write", "Edit", *claude.ALLOWED]
 with_any_content = pytest.mark.parametrize(
@@ -303,3 +320,177 @@ def test_the_program_gets_the_same_messages_with_us_and_without(trace_with, fold
     trace_with()
     assert messages() == before
     assert len(before) == 3
+
+
+# -- what they say more of -----------------------------------------------------------------------
+
+SECRET = "canary-77ab"
+TEXT = f"one\ntwö {SECRET}\nthree\n"
+
+
+def counted(text):
+    return {LINES: len(text.splitlines()), BYTES: len(text.encode())}
+
+
+def in_turn(*calls):
+    """One call in each turn."""
+    return [asked(*call, number=turn, turn=turn) for turn, call in enumerate(calls)]
+
+
+def details(traced):
+    return [detail_of_span(span) for span in traced.tools]
+
+
+@with_any_content
+def test_files_are_counted_as_they_are(trace_with, folder, capture):
+    """The model is told of them otherwise: with a number before each line."""
+    traced = trace_with(settings=Settings(capture=capture))
+    note, plan = (str(folder / f"{SECRET}-{name}.txt") for name in ("note", "plan"))
+    folder.joinpath(note).write_text(TEXT, encoding="utf-8")
+    calls = in_turn(
+        ("Read", {"file_path": note}),
+        ("Read", {"file_path": note, "offset": 2, "limit": 1}),
+        ("Edit", {"file_path": note, **EDIT}),
+        ("Write", {"file_path": plan, "content": TEXT}),
+        ("Read", {"file_path": f"{note}.none"}),
+    )
+    run(calls, folder)
+    assert folder.joinpath(plan).read_text(encoding="utf-8") == TEXT
+    assert folder.joinpath(note).read_text(encoding="utf-8") == TEXT.replace("one", "two")
+    numbers = [
+        counted(TEXT) | {FAMILY: "file_read"},
+        counted(TEXT.splitlines()[1]) | {FAMILY: "file_read"},
+        counted("two") | {FAMILY: "file_edit"},
+        counted(TEXT) | {FAMILY: "file_write"},
+        {FAMILY: "file_read"},
+    ]
+    paths = [{PATH: call.arguments["file_path"]} if capture else {} for call in calls]
+    assert details(traced) == [{**one, **path} for one, path in zip(numbers, paths, strict=True)]
+    exported = encode_spans(traced.spans).SerializeToString()
+    assert (SECRET.encode() in exported) is capture
+    told = {span.attributes.get("gen_ai.tool.call.result") for span in traced.tools}
+    numbered = "".join(f"{n}\t{line}\n" for n, line in enumerate(TEXT.splitlines(), 1)) + "4\t"
+    assert (numbered in told) is capture
+    assert traced.tools[0].attributes["toolspan.result.size"] == len(numbered)
+
+
+def test_what_is_found_is_counted_as_the_folder_has_it(traced, folder):
+    for name, text in {"a.txt": TEXT, "b.txt": "one\none\n", "c.md": "one\n"}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    one = {"pattern": "one"}
+    run(
+        in_turn(
+            ("Glob", {"pattern": "*.txt"}),
+            ("Grep", one),
+            ("Grep", {**one, "output_mode": "content"}),
+            ("Grep", {**one, "output_mode": "count"}),
+            ("Grep", {"pattern": "missing"}),
+        ),
+        folder,
+        allowed_tools=["Glob", "Grep"],
+    )
+    files = [file.read_text(encoding="utf-8") for file in folder.iterdir()]
+    lines = sum("one" in line for text in files for line in text.splitlines())
+    expected = [len([*folder.glob("*.txt")]), len(files), lines, lines, 0]
+    assert details(traced) == [{FAMILY: "search", MATCHES: number} for number in expected]
+
+
+COMMANDS = {
+    "printf 'one\\ntwo'": True,
+    "true": True,
+    "grep missing note.txt": True,  # a 1 that is no error
+    "diff note.txt plan.txt > out": True,
+    "exit 3": False,
+    "sleep 2 & exit 0": True,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_shell_says_how_its_process_ended(traced, folder, command):
+    for name in ("note.txt", "plan.txt"):
+        (folder / name).write_text(f"{name}\n", encoding="utf-8")
+    done = subprocess.run(
+        command, shell=True, cwd=folder, stdout=subprocess.PIPE, text=True, check=False
+    )
+    run(in_turn(("Bash", {"command": command})), folder)
+    printed = counted(done.stdout) if COMMANDS[command] else {}
+    shell = {FAMILY: "shell", COMMAND: command, EXIT: done.returncode}
+    assert details(traced) == [shell | printed]
+
+
+def test_a_shell_in_the_background_has_no_exit_code_yet(traced, folder):
+    run(in_turn(("Bash", {"command": "sleep 1; exit 3", "run_in_background": True})), folder)
+    assert EXIT not in traced.tools[0].attributes
+
+
+SAME = {
+    "a file": ("Read", "read_file", server.read_file, {"file_path": "note.txt"}),
+    "a command": ("Bash", "bash", server.bash, {"command": "printf 'one\\ntwö'; grep x note.txt"}),
+    "one that failed": ("Bash", "bash", server.bash, {"command": "exit 3"}),
+}
+
+
+@pytest.mark.parametrize("which", SAME)
+def test_claudes_tool_one_of_mcp_and_one_of_ours_say_the_same(traced, folder, which, monkeypatch):
+    """The command line's own, one of a server that it runs, and the same function decorated."""
+    own, name, function, given = SAME[which]
+    monkeypatch.chdir(folder)
+    (folder / "note.txt").write_text(TEXT, encoding="utf-8")
+    arguments = {
+        key: str(folder / text) if key == "file_path" else text for key, text in given.items()
+    }
+    theirs = {key.removeprefix("file_"): text for key, text in arguments.items()}
+    run(
+        in_turn((own, arguments), (f"mcp__tools__{name}", theirs)),
+        folder,
+        mcp_servers={"tools": claude.external(folder / "ran")},
+        allowed_tools=[own, f"mcp__tools__{name}"],
+    )
+    toolspan.tool(function)(**theirs)
+    by_claude, by_mcp, by_us = details(traced)
+    assert by_mcp == by_us
+    if traced.tools[0].attributes["toolspan.outcome"] == "ok":
+        assert by_claude == by_us
+    else:  # of what failed, what it printed is not told apart from the rest
+        assert by_claude == {key: by_us[key] for key in (FAMILY, COMMAND, EXIT)}
+
+
+class Page(Answering):
+    """Of the folder `/none` there is none."""
+
+    def do_GET(self):  # noqa: N802  # as the standard library calls it
+        self.server.status = 404 if self.path == "/none" else 200
+        self.do_CONNECT()
+
+
+def test_a_page_tells_its_status_and_its_bytes(traced, folder):
+    """On this machine the command line wants a certificate, and not to ask whether it may."""
+    host, trusted = x509.IPAddress(ipaddress.ip_address("127.0.0.1")), folder / "trusted.pem"
+    trusted.write_bytes(self_signed(host, dt.timedelta(1)))
+    with Web(certificate=trusted, page=TEXT) as web:
+        web.RequestHandlerClass = Page
+        urls = [f"https://{web.address}/{name}" for name in ("some", "none")]
+        run(
+            in_turn(*(("WebFetch", {"url": url, "prompt": "Sum up."}) for url in urls)),
+            folder,
+            allowed_tools=["WebFetch"],
+            settings=json.dumps({"skipWebFetchPreflight": True}),
+            environment={"NODE_EXTRA_CA_CERTS": str(trusted)},
+        )
+    page, none = ({FAMILY: "web_fetch", URL: url} for url in urls)
+    assert details(traced) == [
+        page | {STATUS: 200, BYTES: len(TEXT.encode())},
+        none | {STATUS: 404, BYTES: 0},
+    ]
+
+
+def test_of_a_sub_agents_tools_only_the_models_text_is_told(traced, folder):
+    """So the bytes of its `Read` are those of numbered lines: a gap."""
+    (folder / "note.txt").write_text("one\ntwo", encoding="utf-8")
+    claude.SCRIPTS["sums"] = [in_turn(("Read", {"file_path": str(folder / "note.txt")}))]
+    run([asked("Task", {**claude.DELEGATED, "subagent_type": "helper"}, number=9)], folder)
+    by_name = {span.attributes["gen_ai.tool.name"]: detail_of_span(span) for span in traced.tools}
+    assert by_name["Task"] == {FAMILY: "sub_agent"}
+    read = by_name["Read"]
+    assert read[LINES] == 2
+    assert read[BYTES] == len("1\tone\n2\ttwo")

@@ -78,7 +78,7 @@ def fetch(name, arguments, result, numbers, **how):
 
 PATCH = {"oldStart": 1, "oldLines": 1, "newStart": 1, "newLines": 1, "lines": ["-old", "+new"]}
 BASH = {"stdout": TWO, "stderr": "", "interrupted": False, "isImage": False}
-FILE = {"filePath": "a.txt", "content": TWO, "numLines": 2, "startLine": 1, "totalLines": 9}
+FILE = {"filePath": "a.txt", "content": TWO, "numLines": 3, "startLine": 1, "totalLines": 9}
 HITS = {"tool_use_id": "1", "content": [{"title": "A", "url": PAGE}, {"title": "B", "url": PAGE}]}
 SHAPES = {
     # Claude Code: what its hooks are told, and what its model is
@@ -135,11 +135,14 @@ SHAPES = {
         {"query": "x", "results": [HITS, "So."], "durationSeconds": 1},
         2,
     ),
+    "Claude's WebSearch, with remarks alone": search(
+        "WebSearch", {"query": "x"}, {"query": "x", "results": ["So."], "searchCount": 0}, 0
+    ),
     "Claude's WebFetch": fetch(
         "WebFetch",
         {"url": PAGE, "prompt": "Sum up"},
         {"bytes": 9999, "code": 200, "codeText": "OK", "result": TWO, "url": PAGE},
-        {STATUS: 200, LINES: 2, BYTES: 9999},
+        {STATUS: 200, BYTES: 9999},  # its result is what a model says of the page
     ),
     "Claude's Task": Case(
         "Task",

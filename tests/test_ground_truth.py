@@ -107,7 +107,7 @@ def test_a_frameworks_own_span_is_there_without_us_and_is_the_one_with_us(trace_
     with way[1](traced.provider):
         act(program, "sync")
     (span,) = tool_spans(traced.spans)
-    assert {span.instrumentation_scope.name} == (theirs or {"toolspan"})
+    assert span.instrumentation_scope.name in (theirs or {"toolspan"})
     assert span.attributes["toolspan.outcome"] == "ok"
 
 

@@ -76,7 +76,7 @@ _EXIT: Final = ("exit_code", "exitCode", "returncode", "return_code")
 _STATUS: Final = ("status_code", "statusCode")
 _CODES: Final = range(100, 600)
 _PRINTED: Final = ("stdout", "stderr", "output")
-_BODY: Final = ("content", "text", "body", "result")
+_BODY: Final = ("content", "text", "body")
 _EDITORS: Final = "str_replace_editor str_replace_based_edit_tool"
 _EXITED: Final = re.compile(
     r"\AExit code:? (-?\d{1,9})\b|\bExit code: (-?\d{1,9})\s*\Z", re.IGNORECASE
@@ -119,7 +119,6 @@ FAMILIES: Final[dict[str, Family]] = {
         (_PATH,),
         shows=semconv.FILE_PATH,
         texts=_TEXT,
-        says=(Number(semconv.LINES, ("numLines",)),),
     ),
     "search": Family(
         "grep glob ripgrep search_files file_search find_files glob_search grep_search "
@@ -137,7 +136,13 @@ FAMILIES: Final[dict[str, Family]] = {
         shows=semconv.URL,
         texts=_BODY,
         says=(
-            Number(semconv.HTTP_STATUS, _STATUS, (*_STATUS, "code", "status"), _REFUSED, _CODES),
+            Number(
+                semconv.HTTP_STATUS,
+                (*_STATUS, "code"),
+                (*_STATUS, "code", "status"),
+                _REFUSED,
+                _CODES,
+            ),
             Number(semconv.BYTES, ("bytes",)),
         ),
         proof=(_STATUS, (*_BODY, "headers")),
@@ -208,10 +213,10 @@ def shown(call: ToolCall, redactor: Redactor, limit: int | None) -> dict[str, st
     return {} if len(text) >= room else {row.shows: _without_secrets(text, redactor)}
 
 
-def answered(call: ToolCall, outcome: Outcome) -> Numbers:
-    """The numbers that the result tells, or the exception."""
+def answered(call: ToolCall, outcome: Outcome, seen: object) -> Numbers:
+    """The numbers that the result, `seen` as the tool has it, tells, or the exception."""
     row = FAMILIES[call.family or ""]
-    result = _parsed(outcome.result, row)
+    result = _parsed(seen, row)
     values = _values(result, row)
     numbers: Numbers = {}
     if outcome.error is None and row.texts:
@@ -290,9 +295,7 @@ def _values(result: Any, row: Family) -> dict[str, Any]:
     """What a result holds by name: a dict its entries, an object what is stored in it."""
     if type(result) is dict:
         values = _entries(result)
-        if "codeText" in values:  # Claude's WebFetch; its Read has a dict in its dict
-            values["status_code"] = values.get("code")
-        return {**values, **_entries(values.get("file"))}
+        return {**values, **_entries(values.get("file"))}  # Claude's Read
     if result is None or type(result) is str or type(result) is list:
         return {}
     keys = (*row.texts, *(key for number in row.says for key in number.keys))
@@ -340,7 +343,8 @@ def _matches(result: Any, values: dict[str, Any], *, by_lines: bool) -> Numbers:
     # Claude's web search has lists in its list, and remarks between them.
     inner = [_entries(item).get("content") for item in found[:_ITEMS]]
     pages = [len(one) for one in inner if type(one) is list]
-    return {semconv.MATCHES: sum(pages) if pages else len(found)}
+    counted = pages or "searchCount" in values
+    return {semconv.MATCHES: sum(pages) if counted else len(found)}
 
 
 _FOUND: Final = re.compile(

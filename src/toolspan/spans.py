@@ -204,8 +204,9 @@ def write_end(
     if outcome.attributes or outcome.complete is False or outcome.attempts or outcome.cached:
         _write_details(attributes, outcome)
     result = outcome.result
-    if call.family is not None or (type(result) is dict and detail.hints(result)):
-        _write_answer(attributes, call, outcome, settings)
+    seen = result if outcome.structured is None else outcome.structured
+    if call.family is not None or (type(seen) is dict and detail.hints(seen)):
+        _write_answer(attributes, call, outcome, seen, settings)
     if outcome.type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.type
     if (settings.capture or call.capture) and captures(call, settings):
@@ -236,16 +237,16 @@ def _write_details(attributes: dict[str, Any], outcome: Outcome) -> None:
 
 @contained
 def _write_answer(
-    attributes: dict[str, Any], call: ToolCall, outcome: Outcome, settings: Settings
+    attributes: dict[str, Any], call: ToolCall, outcome: Outcome, seen: object, settings: Settings
 ) -> None:
     """What a tool of a well-known family answered; of any other tool, whether it is of one."""
     if call.family is None:
-        attributes.update(detail.prove(call, outcome.result))
+        attributes.update(detail.prove(call, seen))
         if call.family is not None and captures(call, settings):
             rules = rules_of(settings)
             attributes.update(detail.shown(call, rules.redactor, rules.limit))
     if call.family is not None:
-        attributes.update(detail.answered(call, outcome))
+        attributes.update(detail.answered(call, outcome, seen))
 
 
 @contained

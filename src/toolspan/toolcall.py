@@ -115,6 +115,9 @@ class Outcome:
     attributes: Mapping[str, AttributeValue] | None = None
     #: False when the consumer stopped a stream before its end.
     complete: bool | None = None
+    #: The result as the tool has it, where `result` is the text that was made of it for the model:
+    #: numbers are read from it (docs/attributes.md), and it is never written.
+    structured: object = None
     #: Tries inside this one span, set by policies of our own.
     attempts: int | None = None
     #: True when the value came from a cache and no tool ran.

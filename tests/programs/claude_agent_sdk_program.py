@@ -411,12 +411,15 @@ def at_once(calls):
     in_threads(run, calls)
 
 
-def through_mcp(calls):
+def external(ran):
     """A server that the command line starts, whose tool writes a line for each of its runs."""
-    ran = Path(HOME, "ran")
     command = [str(Path(__file__).with_name("claude_agent_sdk_server.py")), str(ran)]
-    external = {"type": "stdio", "command": sys.executable, "args": command}
-    run(calls, mcp_servers={"tools": external})
+    return {"type": "stdio", "command": sys.executable, "args": command}
+
+
+def through_mcp(calls):
+    ran = Path(HOME, "ran")
+    run(calls, mcp_servers={"tools": external(ran)})
     for line in ran.read_text(encoding="utf-8").splitlines():
         ground_truth.RAN.append(Execution("mcp__tools__add", json.loads(line), None))
     ran.unlink()

@@ -4,8 +4,10 @@ python tests/programs/claude_agent_sdk_server.py FILE
 """
 
 import json
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 try:
     from mcp.server.mcpserver import MCPServer
@@ -23,4 +25,18 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-server.run()
+@server.tool()
+def read_file(path: str) -> str:
+    """Read a file."""
+    return Path(path).read_text(encoding="utf-8")
+
+
+@server.tool()
+def bash(command: str) -> dict[str, Any]:
+    """Run a command."""
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    return {"stdout": done.stdout, "stderr": done.stderr, "exit_code": done.returncode}
+
+
+if __name__ == "__main__":
+    server.run()

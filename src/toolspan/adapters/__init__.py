@@ -21,6 +21,9 @@ class Listed(NamedTuple):
 LIST = (
     Listed("claude-agent-sdk", "claude-agent-sdk", "claude_agent_sdk"),
     Listed("crewai", "crewai", "crewai"),
+    Listed("fastmcp", "fastmcp-slim", "fastmcp_3"),
+    Listed("fastmcp", "fastmcp-slim", "fastmcp_4"),
+    Listed("google-adk", "google-adk", "google_adk"),
     Listed("langchain", "langchain-core", "langchain"),
     Listed("llamaindex", "llama-index-core", "llamaindex"),
     Listed("mcp", "mcp", "mcp_1"),
@@ -28,7 +31,4 @@ LIST = (
     Listed("openai-agents", "openai-agents", "openai_agents"),
     Listed("pydantic-ai", "pydantic-ai-slim", "pydantic_ai"),
     Listed("smolagents", "smolagents", "smolagents"),
-    Listed("google-adk", "google-adk", "google_adk"),
-    Listed("fastmcp", "fastmcp-slim", "fastmcp_3"),
-    Listed("fastmcp", "fastmcp-slim", "fastmcp_4"),
 )

@@ -57,7 +57,7 @@ def outcome(frame: Any, block: Any) -> Outcome:
     """The answer; beside it stands what was decided before it ran, where it did not."""
     result = text(block.get("content"))
     if not block.get("is_error"):
-        return Outcome(result)
+        return Outcome(result, structured=structured(frame.get("tool_use_result")))
     beside = frame.get("tool_result_meta") or ()
     known = [one for one in beside if one["id"] == block["tool_use_id"]]
     if any(refused(one) for one in known):
@@ -67,6 +67,22 @@ def outcome(frame: Any, block: Any) -> Outcome:
     said = result if type(result) is str else ""
     word = next(word for beginning, word in _SAID if re.match(beginning, said))
     return Outcome(result, error=word, message=said or None)
+
+
+def structured(own: Any) -> Any:
+    """What the tool gave, of which the model gets a text; None where that text says as much.
+
+    A shell's exit code is not in it; the command line itself reads it so: what it has a remark on
+    is 1 (a `grep` that found nothing), all else that is no error 0.
+    """
+    if type(own) is not dict:
+        return None
+    served = own.get("structuredContent")
+    if type(served) is dict:  # a server of MCP wraps what is no object
+        return served["result"] if [*served] == ["result"] else served
+    if own.get("interrupted") is False and "backgroundTaskId" not in own:
+        return {"exit_code": 1 if own.get("returnCodeInterpretation") else 0, **own}
+    return None if "_meta" in own else own
 
 
 def refused(beside: Any) -> bool:

@@ -409,7 +409,7 @@ def tell_waiting(call: ToolCall, current: Context) -> None:
 def _merge(outcome: Outcome, told: Outcome) -> None:
     """What an inner function saw completes what the outer one returned or raised."""
     if outcome.result is None:
-        outcome.result = told.result
+        outcome.result, outcome.structured = told.result, told.structured
     if told.attributes:
         outcome.attributes = {**told.attributes, **(outcome.attributes or {})}
     if _is_unanswered(outcome):

@@ -50,8 +50,15 @@ MARKERS = "<!-- neighbours -->", "<!-- /neighbours -->"
 #: When the cells were last looked at one by one.
 MEASURED = "2026-11-21"
 ORDERS = ("before", "after")
-#: What each neighbour is seen to do without us.
-ALONE = ("sync", "raising")
+#: What each neighbour is seen to do without us; Logfire traces Claude's client only.
+ALONE = {"claude-agent-sdk": ("sync", "streaming", "raising")}
+#: Each run of Claude's command line takes a second: what runs in this process, in its own, in a
+#: sub-agent and in another server, and what is refused and broken off.
+CLAUDE = (
+    *("sync", "streaming", "parallel", "raising", "unknown tool", "cancelled"),
+    *("approval refused", "agent as a tool", "MCP tools"),
+)
+SOME = {"claude-agent-sdk": CLAUDE}
 
 
 class Neighbour(NamedTuple):
@@ -62,6 +69,8 @@ class Neighbour(NamedTuple):
     enable: str
     #: Whether it has tool spans of its own.
     tools: bool = True
+    #: What the page says of its cell, where that is not the usual.
+    says: str = ""
 
 
 def official(framework, name, **more):
@@ -91,6 +100,8 @@ def openllmetry(framework, name):
 
 
 OPENLIT = Neighbour("openlit", "openlit")
+THEIR_OWN = "the framework's: it has none that names a tool"
+BESIDE_OURS = "two spans, counted once"
 #: Who traces by themselves, whoever else does: MCP 2, FastMCP and Google ADK.
 ALWAYS = {"mcp-python-sdk", "fastmcp", "gcp.vertex.agent"}
 VENDORS = ("native", "official", "OpenInference", "OpenLLMetry", "OpenLIT", "Logfire")
@@ -149,24 +160,26 @@ NEIGHBOURS = {
         "official": "has none: google-genai's sees functions that its client calls; ADK calls its own",
         "OpenInference": openinference("google-adk", "GoogleADKInstrumentor"),
         "OpenLLMetry": "has none",
-        "OpenLIT": OPENLIT._replace(tools=False),
-        "Logfire": Neighbour("logfire", "logfire", tools=False),
+        "OpenLIT": OPENLIT._replace(tools=False, says=THEIR_OWN),
+        "Logfire": Neighbour("logfire", "logfire", tools=False, says=THEIR_OWN),
     },
     "fastmcp": {
         "native": Neighbour("fastmcp-slim", "always"),
         "official": "has none",
-        "OpenInference": openinference("mcp", "MCPInstrumentor", tools=False),
+        "OpenInference": openinference("mcp", "MCPInstrumentor", tools=False, says=THEIR_OWN),
         "OpenLLMetry": "cannot be enabled: it patches a module that MCP 2 does not have",
-        "OpenLIT": OPENLIT._replace(tools=False),
-        "Logfire": Neighbour("logfire", "logfire", tools=False),
+        "OpenLIT": OPENLIT._replace(tools=False, says=THEIR_OWN),
+        "Logfire": Neighbour("logfire", "logfire", tools=False, says=THEIR_OWN),
     },
     "claude-agent-sdk": {
         "native": "has none; that of MCP 2, which runs the tools of this process, is muted",
         "official": "has none",
-        "OpenInference": openinference("claude-agent-sdk", "ClaudeAgentSDKInstrumentor"),
+        "OpenInference": openinference(
+            "claude-agent-sdk", "ClaudeAgentSDKInstrumentor", says=BESIDE_OURS
+        ),
         "OpenLLMetry": "has none",
-        "OpenLIT": OPENLIT,
-        "Logfire": Neighbour("logfire", "logfire:instrument_claude_agent_sdk"),
+        "OpenLIT": OPENLIT._replace(says=BESIDE_OURS),
+        "Logfire": Neighbour("logfire", "logfire:instrument_claude_agent_sdk", says=BESIDE_OURS),
     },
 }
 #: Frameworks that have no row yet.
@@ -174,10 +187,25 @@ TO_COME = ("crewai", "llamaindex")
 #: Two that double each other: we add no third span, and count once.
 PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
 
+
+
+class After(str):
+    """Why there is a gap where the neighbour was enabled after us, and none before."""
+
+
 _OK_LAST = "it sets the status OK as it ends the span, which the SDK lets stand over ERROR"
 _NOT_TOLD = "its own context manager hears of the cancellation after us and calls it an error"
 _ERROR_LAST = "it sets error.type again as it ends the span"
 _NO_TOOL = "its spans name no tool, and a client's call has two"
+_BETWEEN = "its own span of the MCP request, which names no tool, stands between the two sides"
+_THROUGH_MCP = (
+    *("sync", "async", "parallel", "raising", "soft error", "cancelled", "timed out"),
+    *("MCP tools", "200 calls at once"),
+)
+_APART = (
+    "its spans are made by hooks that the command line calls beside the tool, never current, and "
+    "may end before the call's end is told: they stand beside ours (and are not counted)"
+)
 #: (framework, neighbour) -> situation -> what cannot be right, read in the neighbour's source.
 GAPS = {
     ("langchain", "official"): {
@@ -235,6 +263,17 @@ GAPS = {
     },
     ("smolagents", "OpenInference"): {
         "cancelled": "it never ends a run's span that a KeyboardInterrupt leaves",
+    },
+    ("google-adk", "OpenInference"): {
+        "retry": After(f"enabled after us: of an answer made of an exception {_OK_LAST}"),
+        "approval refused": After("enabled after us: it calls every refused call an error"),
+    },
+    ("google-adk", "OpenLIT"): {"MCP tools": _BETWEEN},
+    ("fastmcp", "OpenLIT"): dict.fromkeys(_THROUGH_MCP, _BETWEEN),
+    ("claude-agent-sdk", "OpenInference"): dict.fromkeys(CLAUDE, _APART),
+    ("claude-agent-sdk", "OpenLIT"): dict.fromkeys(CLAUDE, _APART),
+    ("claude-agent-sdk", "Logfire"): {
+        "streaming": f"{_APART}; it traces `ClaudeSDKClient` alone, not `query()`",
     },
 }
 
@@ -316,9 +355,9 @@ def main(framework, neighbours, order):
     for neighbour in neighbours.split("+"):
         enable(framework, neighbour, seen)
     if order == "before":
-        told["alone"] = watched(program, seen, ALONE)
+        told["alone"] = watched(program, seen, ALONE.get(framework, ("sync", "raising")))
         toolspan.instrument(settings=Settings(capture=True))
-    told["with us"] = watched(program, seen, SITUATIONS)
+    told["with us"] = watched(program, seen, SOME.get(framework, SITUATIONS))
     print(json.dumps(told))
 
 
@@ -503,8 +542,8 @@ def cell(framework, neighbour):
     mine, theirs = versions_of(framework, neighbour)
     number = len(GAPS.get((framework, neighbour), ()))
     gaps = f"; {number} gap{'s'[: number > 1]}" if number else ""
-    says = "one span" if one.tools else "ours: it has none that names a tool"
-    return f"{says}{gaps} ({theirs} on {mine})"
+    usual = "one span" if one.tools else "ours: it has none that names a tool"
+    return f"{one.says or usual}{gaps} ({theirs} on {mine})"
 
 
 def written():

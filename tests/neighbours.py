@@ -188,9 +188,10 @@ TO_COME = ("crewai", "llamaindex")
 PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
 
 
-
 class After(str):
     """Why there is a gap where the neighbour was enabled after us, and none before."""
+
+    __slots__ = ()
 
 
 _OK_LAST = "it sets the status OK as it ends the span, which the SDK lets stand over ERROR"

@@ -11,7 +11,6 @@ import pytest
 
 from neighbours import (
     ALWAYS,
-    After,
     FRAMEWORKS,
     GAPS,
     MCP,
@@ -22,6 +21,7 @@ from neighbours import (
     SITUATIONS,
     TO_COME,
     VENDORS,
+    After,
     cells,
     child,
     is_here,

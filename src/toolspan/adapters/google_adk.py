@@ -107,6 +107,7 @@ SAID: Final = (
     *("gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.tool_response"),
     *("gen_ai.tool.call.arguments", "gen_ai.tool.call.result"),
     *("gen_ai.tool.call.id", "gen_ai.tool.type", "gen_ai.agent.name"),
+    *("gen_ai.tool.name", "gen_ai.tool.description"),
 )
 
 ADAPTER = Adapter(

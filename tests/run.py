@@ -124,6 +124,7 @@ def run(options: argparse.Namespace, for_pytest: list[str], folder: Path) -> Cou
     toolspan = ("--editable", ROOT) if options.source else ("--reinstall", build(uv, folder))
     everywhere = {file.stem: read(file, source=options.source) for file in FILES}
     chosen = [everywhere[name] for name in everywhere if name in (options.only or everywhere)]
+    chosen.sort(key=lambda one: bool(one.tests))  # who runs everything takes longest: not last
     needed = {one.name for one in chosen} | {one.peer for one in chosen}
 
     made: set[str] = set()

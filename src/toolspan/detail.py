@@ -74,6 +74,7 @@ _TEXT: Final = ("content", "contents", "text", "file_text")
 _SOUGHT: Final = ("pattern", "regex", "query", "search_query", "q")
 _EXIT: Final = ("exit_code", "exitCode", "returncode", "return_code")
 _STATUS: Final = ("status_code", "statusCode")
+_CODE: Final = (*_STATUS, "code")
 _CODES: Final = range(100, 600)
 _PRINTED: Final = ("stdout", "stderr", "output")
 _BODY: Final = ("content", "text", "body")
@@ -136,13 +137,7 @@ FAMILIES: Final[dict[str, Family]] = {
         shows=semconv.URL,
         texts=_BODY,
         says=(
-            Number(
-                semconv.HTTP_STATUS,
-                (*_STATUS, "code"),
-                (*_STATUS, "code", "status"),
-                _REFUSED,
-                _CODES,
-            ),
+            Number(semconv.HTTP_STATUS, _CODE, (*_CODE, "status"), _REFUSED, _CODES),
             Number(semconv.BYTES, ("bytes",)),
         ),
         proof=(_STATUS, (*_BODY, "headers")),
@@ -343,8 +338,7 @@ def _matches(result: Any, values: dict[str, Any], *, by_lines: bool) -> Numbers:
     # Claude's web search has lists in its list, and remarks between them.
     inner = [_entries(item).get("content") for item in found[:_ITEMS]]
     pages = [len(one) for one in inner if type(one) is list]
-    counted = pages or "searchCount" in values
-    return {semconv.MATCHES: sum(pages) if counted else len(found)}
+    return {semconv.MATCHES: sum(pages) if pages or "searchCount" in values else len(found)}
 
 
 _FOUND: Final = re.compile(

@@ -59,12 +59,12 @@ def adapter_for(name: str) -> Adapter | None:
     for adapter in _installed(name):
         if adapter.is_tested(version_of(adapter.distribution)):
             return adapter
-        found = adapter
+        found = found or adapter
     return found
 
 
 def _installed(name: str) -> Iterator[Adapter]:
-    for one in LIST:
+    for one in reversed(LIST):  # the newest first: mostly no other need be loaded
         if one.name == name and version_of(one.distribution) is not None:
             yield load(one)
     for adapter in _REGISTERED:

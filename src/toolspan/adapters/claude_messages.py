@@ -79,9 +79,9 @@ def structured(own: Any) -> Any:
         return None
     served = own.get("structuredContent")
     if type(served) is dict:  # a server of MCP wraps what is no object
-        return served["result"] if [*served] == ["result"] else served
+        return served["result"] if len(served) == 1 and "result" in served else served
     if own.get("interrupted") is False and "backgroundTaskId" not in own:
-        return {"exit_code": 1 if own.get("returnCodeInterpretation") else 0, **own}
+        return {"exit_code": int("returnCodeInterpretation" in own), **own}
     return None if "_meta" in own else own
 
 

@@ -10,7 +10,6 @@ import copy
 import functools
 import inspect
 import operator
-import pkgutil
 from typing import TYPE_CHECKING, Any, Final
 
 import wrapt
@@ -59,7 +58,7 @@ class _BoundLayer(_Bound):
         _ask_below(self, operator.methodcaller("__reduce_ex__", protocol))
         if inspect.ismethod(self):
             return getattr, (self.__self__, self.__name__)
-        return pkgutil.resolve_name, (f"{self.__module__}:{self.__qualname__}",)
+        return _resolver(), (f"{self.__module__}:{self.__qualname__}",)
 
 
 def _ask_below(layer: Any, way: Callable[..., Any], *more: Any) -> None:
@@ -98,7 +97,7 @@ class Layer(_Function):
             return self._self_again, (self.__wrapped__,)
         if inspect.ismethod(self):  # of the one object that it was placed on
             return getattr, (self.__self__, self.__name__)
-        return pkgutil.resolve_name, (name,)  # it is where another module bound the function
+        return _resolver(), (name,)  # it is where another module bound the function
 
 
 class Undocumented(Layer):
@@ -118,9 +117,16 @@ class Undocumented(Layer):
 LAYERS: Final = (Layer, Undocumented)
 
 
+def _resolver() -> Callable[[str], Any]:
+    """Not ours: whoever reads the pickle need not have us."""
+    from pkgutil import resolve_name  # noqa: PLC0415  # few programs copy or pickle a function
+
+    return resolve_name
+
+
 def _resolved(name: str) -> Any:
     try:
-        return pkgutil.resolve_name(name)
+        return _resolver()(name)
     except (AttributeError, ImportError, ValueError):
         return None
 

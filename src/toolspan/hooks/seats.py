@@ -163,7 +163,8 @@ def _goes_below(word: Any) -> bool:
 def _laid(
     owner: Any, function: Any, serves: tuple[Any, Any], make: Callable[[Target], Wrapper]
 ) -> Layer:
-    method = inspect.isclass(owner) and type(function) is FunctionType  # no wrapper of one
+    # Not a wrapper of somebody else, of which a class gives another each time, too.
+    method = inspect.isclass(owner) and type(function) in {FunctionType, Undocumented}
     kind = Undocumented if method and function.__doc__ is None else Layer
     layer = layered(function, make(_target(owner, function)), serves, kind=kind)
     if kind is Undocumented:

@@ -50,19 +50,26 @@ MARKERS = "<!-- neighbours -->", "<!-- /neighbours -->"
 #: When the cells were last looked at one by one.
 MEASURED = "2026-11-21"
 ORDERS = ("before", "after")
-#: What each neighbour is seen to do without us.
-ALONE = ("sync", "raising")
+#: What each neighbour is seen to do without us; Logfire traces Claude's client only.
+ALONE = {"claude-agent-sdk": ("sync", "streaming", "raising")}
+#: Each run of Claude's command line takes a second: what runs in this process, in its own, in a
+#: sub-agent and in another server, and what is refused and broken off.
+CLAUDE = (
+    *("sync", "streaming", "parallel", "raising", "unknown tool", "cancelled"),
+    *("approval refused", "agent as a tool", "MCP tools"),
+)
+SOME = {"claude-agent-sdk": CLAUDE}
 
 
 class Neighbour(NamedTuple):
     """Who brings it, and what enables it."""
 
     distribution: str
-    #: module:class of an instrumentor, `logfire:` and a method, or the name of a function below.
+    #: module:class of an instrumentor, `logfire` or `logfire:` and a method, or a function below.
     enable: str
     #: Whether it has tool spans of its own, that say so.
     tools: bool = True
-    #: What is seen beside us, where that is not plain.
+    #: What the page says of its cell, where that is not the usual.
     says: str = ""
 
 
@@ -95,8 +102,10 @@ def openllmetry(framework, name, **more):
 
 OPENLIT = Neighbour("openlit", "openlit")
 _UNNAMED = {"tools": False, "says": "one span, which alone names no tool"}
-#: What MCP 2 traces by itself, whoever else does.
-ALWAYS = "mcp-python-sdk"
+THEIR_OWN = "the framework's: it has none that names a tool"
+BESIDE_OURS = "two spans, counted once"
+#: Who traces by themselves, whoever else does: MCP 2, FastMCP and Google ADK.
+ALWAYS = {"mcp-python-sdk", "fastmcp", "gcp.vertex.agent"}
 VENDORS = ("native", "official", "OpenInference", "OpenLLMetry", "OpenLIT", "Logfire")
 #: Framework -> neighbour -> who brings it, or why there is none.
 NEIGHBOURS = {
@@ -166,19 +175,58 @@ NEIGHBOURS = {
         ),
         "Logfire": "has none",
     },
+    "google-adk": {
+        "native": Neighbour("google-adk", "always"),
+        "official": "has none: google-genai's sees functions that its client calls; ADK calls its own",
+        "OpenInference": openinference("google-adk", "GoogleADKInstrumentor"),
+        "OpenLLMetry": "has none",
+        "OpenLIT": OPENLIT._replace(tools=False, says=THEIR_OWN),
+        "Logfire": Neighbour("logfire", "logfire", tools=False, says=THEIR_OWN),
+    },
+    "fastmcp": {
+        "native": Neighbour("fastmcp-slim", "always"),
+        "official": "has none",
+        "OpenInference": openinference("mcp", "MCPInstrumentor", tools=False, says=THEIR_OWN),
+        "OpenLLMetry": "cannot be enabled: it patches a module that MCP 2 does not have",
+        "OpenLIT": OPENLIT._replace(tools=False, says=THEIR_OWN),
+        "Logfire": Neighbour("logfire", "logfire", tools=False, says=THEIR_OWN),
+    },
+    "claude-agent-sdk": {
+        "native": "has none; that of MCP 2, which runs the tools of this process, is muted",
+        "official": "has none",
+        "OpenInference": openinference(
+            "claude-agent-sdk", "ClaudeAgentSDKInstrumentor", says=BESIDE_OURS
+        ),
+        "OpenLLMetry": "has none",
+        "OpenLIT": OPENLIT._replace(says=BESIDE_OURS),
+        "Logfire": Neighbour("logfire", "logfire:instrument_claude_agent_sdk", says=BESIDE_OURS),
+    },
 }
-#: Frameworks that have no row yet.
-TO_COME = ("claude-agent-sdk", "fastmcp", "google-adk")
 #: Two that double each other: we add no third span, and count once.
 PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
+
+
+class After(str):
+    """Why there is a gap where the neighbour was enabled after us, and none before."""
+
+    __slots__ = ()
+
 
 _OK_LAST = "it sets the status OK as it ends the span, which the SDK lets stand over ERROR"
 _NOT_TOLD = "its own context manager hears of the cancellation after us and calls it an error"
 _ERROR_LAST = "it sets error.type again as it ends the span"
 _TWO_WAYS = "it has a span for the way in, and one more for the `call` that this one calls"
 _DROPPED = "as it ends the span of what was broken off, it calls that an error"
-_BETWEEN = "its spans of MCP, which name no tool, stand between the tool's and the server's"
 _NO_TOOL = "its spans name no tool, and a client's call has two"
+_BETWEEN = "its own span of the MCP request, which names no tool, stands between the two sides"
+_THROUGH_MCP = (
+    *("sync", "async", "parallel", "raising", "soft error", "cancelled", "timed out"),
+    *("MCP tools", "200 calls at once"),
+)
+_APART = (
+    "its spans are made by hooks that the command line calls beside the tool, never current, and "
+    "may end before the call's end is told: they stand beside ours (and are not counted)"
+)
 #: (framework, neighbour) -> situation -> what cannot be right, read in the neighbour's source.
 GAPS = {
     ("langchain", "official"): {
@@ -261,6 +309,17 @@ GAPS = {
     ("smolagents", "OpenInference"): {
         "cancelled": "it never ends a run's span that a KeyboardInterrupt leaves",
     },
+    ("google-adk", "OpenInference"): {
+        "retry": After(f"enabled after us: of an answer made of an exception {_OK_LAST}"),
+        "approval refused": After("enabled after us: it calls every refused call an error"),
+    },
+    ("google-adk", "OpenLIT"): {"MCP tools": _BETWEEN},
+    ("fastmcp", "OpenLIT"): dict.fromkeys(_THROUGH_MCP, _BETWEEN),
+    ("claude-agent-sdk", "OpenInference"): dict.fromkeys(CLAUDE, _APART),
+    ("claude-agent-sdk", "OpenLIT"): dict.fromkeys(CLAUDE, _APART),
+    ("claude-agent-sdk", "Logfire"): {
+        "streaming": f"{_APART}; it traces `ClaudeSDKClient` alone, not `query()`",
+    },
 }
 
 
@@ -289,7 +348,8 @@ def enable(framework, neighbour, seen):
     how = NEIGHBOURS[framework][neighbour].enable
     module, _, name = how.partition(":")
     if module == "logfire":
-        getattr(configured_logfire(seen), name)()
+        logfire = configured_logfire(seen)
+        _ = name and getattr(logfire, name)()
     elif name:
         instrumentor = getattr(importlib.import_module(module), name)()
         instrumentor.instrument()
@@ -347,9 +407,9 @@ def main(framework, neighbours, order):
     for neighbour in neighbours.split("+"):
         enable(framework, neighbour, seen)
     if order == "before":
-        told["alone"] = watched(program, seen, ALONE)
+        told["alone"] = watched(program, seen, ALONE.get(framework, ("sync", "raising")))
         toolspan.instrument(settings=Settings(capture=True))
-    told["with us"] = watched(program, seen, SITUATIONS)
+    told["with us"] = watched(program, seen, SOME.get(framework, SITUATIONS))
     print(json.dumps(told))
 
 
@@ -507,9 +567,8 @@ def page():
         [title_of(framework), *(cell(framework, vendor) for vendor in VENDORS)]
         for framework in NEIGHBOURS
     ]
-    to_come = ", ".join(map(title_of, TO_COME))
     lines = [
-        f"Measured on {MEASURED}. To come: {to_come}.",
+        f"Measured on {MEASURED}.",
         "",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
@@ -534,8 +593,8 @@ def cell(framework, neighbour):
     mine, theirs = versions_of(framework, neighbour)
     number = len(GAPS.get((framework, neighbour), ()))
     gaps = f"; {number} gap{'s'[: number > 1]}" if number else ""
-    says = "one span" if one.tools else "ours: it has none that names a tool"
-    return f"{one.says or says}{gaps} ({theirs} on {mine})"
+    usual = "one span" if one.tools else "ours: it has none that names a tool"
+    return f"{one.says or usual}{gaps} ({theirs} on {mine})"
 
 
 def written():

@@ -63,6 +63,12 @@ NAMELESS: Final = (
     "openinference.instrumentation.llama_index",
     "opentelemetry.instrumentation.llamaindex",
 )
+#: Those who open spans in hooks that a framework calls beside its tools, never current: no call
+#: can adopt one. Where that framework's adapter is in place, it has counted the call itself.
+APART: Final = {
+    f"{scope}.claude_agent_sdk": "claude-agent-sdk"
+    for scope in ("openinference.instrumentation", "openlit.instrumentation", "logfire")
+}
 _NAMES: Final = (semconv.TOOL_NAME, "tool.name", "traceloop.entity.name")
 _PREFIXES: Final = (
     f"{semconv.EXECUTE_TOOL} ",

@@ -55,7 +55,7 @@ TOOL_MARKS = {
     "mcp.method.name": "tools/call",
     "rpc.method": "tools/call",
 }
-AGENTS = {"helper", "researcher", "coder"}
+AGENTS = {"helper", "writer", "researcher", "coder"}
 
 
 # -- what the tools write down -------------------------------------------------------------------

@@ -50,18 +50,27 @@ MARKERS = "<!-- neighbours -->", "<!-- /neighbours -->"
 #: When the cells were last looked at one by one.
 MEASURED = "2026-11-21"
 ORDERS = ("before", "after")
-#: What each neighbour is seen to do without us.
-ALONE = ("sync", "raising")
+#: What each neighbour is seen to do without us; Logfire traces Claude's client only.
+ALONE = {"claude-agent-sdk": ("sync", "streaming", "raising")}
+#: Each run of Claude's command line takes a second: what runs in this process, in its own, in a
+#: sub-agent and in another server, and what is refused and broken off.
+CLAUDE = (
+    *("sync", "streaming", "parallel", "raising", "unknown tool", "cancelled"),
+    *("approval refused", "agent as a tool", "MCP tools"),
+)
+SOME = {"claude-agent-sdk": CLAUDE}
 
 
 class Neighbour(NamedTuple):
     """Who brings it, and what enables it."""
 
     distribution: str
-    #: module:class of an instrumentor, `logfire:` and a method, or the name of a function below.
+    #: module:class of an instrumentor, `logfire` or `logfire:` and a method, or a function below.
     enable: str
-    #: Whether it has tool spans of its own.
+    #: Whether it has tool spans of its own, that say so.
     tools: bool = True
+    #: What the page says of its cell, where that is not the usual.
+    says: str = ""
 
 
 def official(framework, name, **more):
@@ -82,17 +91,21 @@ def openinference(framework, name, **more):
     )
 
 
-def openllmetry(framework, name):
+def openllmetry(framework, name, **more):
     module = framework.replace("-", "_")
     return Neighbour(
         f"opentelemetry-instrumentation-{framework}",
         f"opentelemetry.instrumentation.{module}:{name}",
+        **more,
     )
 
 
 OPENLIT = Neighbour("openlit", "openlit")
-#: What MCP 2 traces by itself, whoever else does.
-ALWAYS = "mcp-python-sdk"
+_UNNAMED = {"tools": False, "says": "one span, which alone names no tool"}
+THEIR_OWN = "the framework's: it has none that names a tool"
+BESIDE_OURS = "two spans, counted once"
+#: Who traces by themselves, whoever else does: MCP 2, FastMCP and Google ADK.
+ALWAYS = {"mcp-python-sdk", "fastmcp", "gcp.vertex.agent"}
 VENDORS = ("native", "official", "OpenInference", "OpenLLMetry", "OpenLIT", "Logfire")
 #: Framework -> neighbour -> who brings it, or why there is none.
 NEIGHBOURS = {
@@ -144,16 +157,76 @@ NEIGHBOURS = {
         "OpenLIT": OPENLIT._replace(tools=False),
         "Logfire": "does nothing: it leaves MCP 2 to its own telemetry",
     },
+    "llamaindex": {
+        "native": Neighbour("llama-index-observability-otel", "registered", **_UNNAMED),
+        "official": official("llama-index", "LlamaIndexInstrumentor"),
+        "OpenInference": openinference("llama-index", "LlamaIndexInstrumentor"),
+        "OpenLLMetry": openllmetry("llamaindex", "LlamaIndexInstrumentor", **_UNNAMED),
+        "OpenLIT": OPENLIT._replace(tools=False),
+        "Logfire": "has none",
+    },
+    "crewai": {
+        "native": "has a provider of its own, which sends to CrewAI only",
+        "official": "has none",
+        "OpenInference": openinference("crewai", "CrewAIInstrumentor"),
+        "OpenLLMetry": openllmetry("crewai", "CrewAIInstrumentor", tools=False),
+        "OpenLIT": OPENLIT._replace(
+            tools=False, says="one span: ours, but for tools of a class of their own"
+        ),
+        "Logfire": "has none",
+    },
+    "google-adk": {
+        "native": Neighbour("google-adk", "always"),
+        "official": "has none: google-genai's sees functions that its client calls; ADK calls its own",
+        "OpenInference": openinference("google-adk", "GoogleADKInstrumentor"),
+        "OpenLLMetry": "has none",
+        "OpenLIT": OPENLIT._replace(tools=False, says=THEIR_OWN),
+        "Logfire": Neighbour("logfire", "logfire", tools=False, says=THEIR_OWN),
+    },
+    "fastmcp": {
+        "native": Neighbour("fastmcp-slim", "always"),
+        "official": "has none",
+        "OpenInference": openinference("mcp", "MCPInstrumentor", tools=False, says=THEIR_OWN),
+        "OpenLLMetry": "cannot be enabled: it patches a module that MCP 2 does not have",
+        "OpenLIT": OPENLIT._replace(tools=False, says=THEIR_OWN),
+        "Logfire": Neighbour("logfire", "logfire", tools=False, says=THEIR_OWN),
+    },
+    "claude-agent-sdk": {
+        "native": "has none; that of MCP 2, which runs the tools of this process, is muted",
+        "official": "has none",
+        "OpenInference": openinference(
+            "claude-agent-sdk", "ClaudeAgentSDKInstrumentor", says=BESIDE_OURS
+        ),
+        "OpenLLMetry": "has none",
+        "OpenLIT": OPENLIT._replace(says=BESIDE_OURS),
+        "Logfire": Neighbour("logfire", "logfire:instrument_claude_agent_sdk", says=BESIDE_OURS),
+    },
 }
-#: Frameworks that have no row yet.
-TO_COME = ("claude-agent-sdk", "crewai", "fastmcp", "google-adk", "llamaindex")
 #: Two that double each other: we add no third span, and count once.
 PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
+
+
+class After(str):
+    """Why there is a gap where the neighbour was enabled after us, and none before."""
+
+    __slots__ = ()
+
 
 _OK_LAST = "it sets the status OK as it ends the span, which the SDK lets stand over ERROR"
 _NOT_TOLD = "its own context manager hears of the cancellation after us and calls it an error"
 _ERROR_LAST = "it sets error.type again as it ends the span"
+_TWO_WAYS = "it has a span for the way in, and one more for the `call` that this one calls"
+_DROPPED = "as it ends the span of what was broken off, it calls that an error"
 _NO_TOOL = "its spans name no tool, and a client's call has two"
+_BETWEEN = "its own span of the MCP request, which names no tool, stands between the two sides"
+_THROUGH_MCP = (
+    *("sync", "async", "parallel", "raising", "soft error", "cancelled", "timed out"),
+    *("MCP tools", "200 calls at once"),
+)
+_APART = (
+    "its spans are made by hooks that the command line calls beside the tool, never current, and "
+    "may end before the call's end is told: they stand beside ours (and are not counted)"
+)
 #: (framework, neighbour) -> situation -> what cannot be right, read in the neighbour's source.
 GAPS = {
     ("langchain", "official"): {
@@ -209,8 +282,43 @@ GAPS = {
         ),
         **dict.fromkeys(("raising", "retry"), f"{_ERROR_LAST}: that of the framework's own error"),
     },
+    ("llamaindex", "native"): {
+        "soft error": f"{_OK_LAST}; {_TWO_WAYS}, which is current in the body",
+        "cancelled": _DROPPED,
+        "approval granted later": _DROPPED,
+        "direct call": f"{_TWO_WAYS}, which is current in the body",
+    },
+    ("llamaindex", "official"): {
+        "direct call": "it has a span for the `call` that `__call__` calls, below ours",
+    },
+    ("llamaindex", "OpenInference"): {
+        "soft error": _TWO_WAYS,
+        "cancelled": _DROPPED,
+        "approval granted later": _DROPPED,
+        "direct call": _TWO_WAYS,
+    },
+    ("llamaindex", "OpenLLMetry"): {
+        "soft error": f"{_TWO_WAYS}, which is current in the body",
+        "cancelled": "it never ends the span of a run that is broken off",
+        "agent as a tool": "its span of an agent below a tool is marked as any step's",
+        "direct call": f"{_TWO_WAYS}, which is current in the body",
+    },
+    ("llamaindex", "OpenLIT"): {"MCP tools": _BETWEEN},
+    ("crewai", "OpenInference"): {"soft error": _OK_LAST},
+    ("crewai", "OpenLIT"): {"MCP tools": _BETWEEN},
     ("smolagents", "OpenInference"): {
         "cancelled": "it never ends a run's span that a KeyboardInterrupt leaves",
+    },
+    ("google-adk", "OpenInference"): {
+        "retry": After(f"enabled after us: of an answer made of an exception {_OK_LAST}"),
+        "approval refused": After("enabled after us: it calls every refused call an error"),
+    },
+    ("google-adk", "OpenLIT"): {"MCP tools": _BETWEEN},
+    ("fastmcp", "OpenLIT"): dict.fromkeys(_THROUGH_MCP, _BETWEEN),
+    ("claude-agent-sdk", "OpenInference"): dict.fromkeys(CLAUDE, _APART),
+    ("claude-agent-sdk", "OpenLIT"): dict.fromkeys(CLAUDE, _APART),
+    ("claude-agent-sdk", "Logfire"): {
+        "streaming": f"{_APART}; it traces `ClaudeSDKClient` alone, not `query()`",
     },
 }
 
@@ -240,13 +348,15 @@ def enable(framework, neighbour, seen):
     how = NEIGHBOURS[framework][neighbour].enable
     module, _, name = how.partition(":")
     if module == "logfire":
-        getattr(configured_logfire(seen), name)()
+        logfire = configured_logfire(seen)
+        _ = name and getattr(logfire, name)()
     elif name:
         instrumentor = getattr(importlib.import_module(module), name)()
         instrumentor.instrument()
         assert instrumentor.is_instrumented_by_opentelemetry
     else:
-        {"openlit": openlit, "native": native, "rewritten": rewritten, "always": bool}[how]()
+        ways = openlit, native, rewritten, registered
+        {"always": bool, **{way.__name__: way for way in ways}}[how]()
 
 
 def configured_logfire(seen):
@@ -280,6 +390,12 @@ def rewritten():
     native()
 
 
+def registered():
+    from llama_index.observability.otel import LlamaIndexOpenTelemetry
+
+    LlamaIndexOpenTelemetry(tracer_provider=trace.get_tracer_provider()).start_registering()
+
+
 def main(framework, neighbours, order):
     """Let a framework act without us and with us; print what was seen, as one line of JSON."""
     seen, told = Seen(), {}
@@ -291,9 +407,9 @@ def main(framework, neighbours, order):
     for neighbour in neighbours.split("+"):
         enable(framework, neighbour, seen)
     if order == "before":
-        told["alone"] = watched(program, seen, ALONE)
+        told["alone"] = watched(program, seen, ALONE.get(framework, ("sync", "raising")))
         toolspan.instrument(settings=Settings(capture=True))
-    told["with us"] = watched(program, seen, SITUATIONS)
+    told["with us"] = watched(program, seen, SOME.get(framework, SITUATIONS))
     print(json.dumps(told))
 
 
@@ -322,7 +438,7 @@ def told_of(program, situation, seen, contained):
     contextvars.Context().run(act, program, situation)  # what a neighbour leaves there ends there
     rows = [row for row in toolspan.stats().rows() if row.side != "server"]
     spans = seen.exporter.get_finished_spans()
-    calls = calls_of(program, situation)
+    calls = getattr(program, "BESIDE", {}).get(situation) or calls_of(program, situation)
     asked = [span for span in spans if not waited(span, calls)]
     return {
         "wrong": [*differences(calls, asked), *sides(program, calls, spans)],
@@ -451,9 +567,8 @@ def page():
         [title_of(framework), *(cell(framework, vendor) for vendor in VENDORS)]
         for framework in NEIGHBOURS
     ]
-    to_come = ", ".join(map(title_of, TO_COME))
     lines = [
-        f"Measured on {MEASURED}. To come: {to_come}.",
+        f"Measured on {MEASURED}.",
         "",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
@@ -478,8 +593,8 @@ def cell(framework, neighbour):
     mine, theirs = versions_of(framework, neighbour)
     number = len(GAPS.get((framework, neighbour), ()))
     gaps = f"; {number} gap{'s'[: number > 1]}" if number else ""
-    says = "one span" if one.tools else "ours: it has none that names a tool"
-    return f"{says}{gaps} ({theirs} on {mine})"
+    usual = "one span" if one.tools else "ours: it has none that names a tool"
+    return f"{one.says or usual}{gaps} ({theirs} on {mine})"
 
 
 def written():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
@@ -32,17 +30,11 @@ def native(trace_with, monkeypatch):
     return start
 
 
-def below_its_workflow(call):
-    """ADK has a span of its own around each run of an agent, `invoke_workflow`, of no agent."""
-    around = ((None, one) if one in {"helper", "researcher"} else (one,) for one in call.path)
-    return replace(call, path=sum(around, ()))
-
-
 @pytest.mark.parametrize("situation", OWN)
 def test_beside_its_own_telemetry_the_spans_are_what_the_tools_wrote_down(native, situation):
     traced = native(settings=Settings(capture=True))
     act(program, situation)
-    calls = [below_its_workflow(call) for call in calls_of(program, situation)]
+    calls = calls_of(program, situation)
     assert differences(calls, traced.spans) == []
     scope = "toolspan" if situation == "direct call" else THEIRS  # which nobody else traces
     assert {span.instrumentation_scope.name for span in tool_spans(traced.spans)} == {scope}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 import wrapt
 from opentelemetry import trace
 
-from toolspan.hooks import Adapter, Hook, Pending, Placement
+import toolspan
+from toolspan.hooks import PLACEMENTS, Adapter, Hook, Mute, Pending, Placement
 from toolspan.lifecycle import wrapper_for
+from toolspan.neighbours import DOUBLED
 from toolspan.toolcall import ToolCall
 
 
@@ -122,3 +125,43 @@ def test_what_waits_for_a_person_has_a_span_only_where_a_neighbour_has_one(host,
     (span,) = traced.spans
     assert span.attributes["toolspan.outcome"] == "interrupted"
     assert span.attributes["gen_ai.tool.name"] == "add"
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+def test_a_span_made_apart_is_counted_only_where_nobody_of_ours_saw_the_call(
+    host, traced, monkeypatch, hooked
+):
+    DOUBLED.clear()
+    if hooked:
+        host.placement.place()
+        monkeypatch.setitem(PLACEMENTS, "claude-agent-sdk", host.placement)
+    toolspan.stats().reset()
+    marks = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "add"}
+    tracer = traced.tracer("logfire.claude_agent_sdk")
+    tracer.start_span("execute_tool add", attributes=marks).end()
+    tracer.start_span("invoke_agent", attributes={"gen_ai.operation.name": "invoke_agent"}).end()
+    assert [row.calls for row in toolspan.stats().rows()] == ([] if hooked else [1])
+    both = ("logfire.claude_agent_sdk", "toolspan")
+    assert toolspan.status().doubled == ((both,) if hooked else ())
+    DOUBLED.clear()
+
+
+def test_what_writes_at_the_end_runs_and_says_no_error_and_no_text(host, traced):
+    def write(self):
+        span = trace.get_current_span()
+        span.set_attributes({"host.said": 1, "host.text": "secret"})
+        span.set_status(trace.StatusCode.OK)
+        return "written"
+
+    host.Tool.write = write
+    host.Tool.run = lambda self, name: self.write()
+    quiet = Mute("host:Tool.write", lambda _: True, texts=("host.text",), runs=True)
+    words = (*ADAPTER.words, quiet)
+    placement = Placement(replace(ADAPTER, words=words), wrapper_for)
+    placement.place()
+    assert host.Tool().run("add") == "written"
+    placement.remove()
+    (span,) = traced.spans
+    assert span.attributes["host.said"] == 1
+    assert "host.text" not in span.attributes
+    assert span.status.status_code is trace.StatusCode.UNSET

@@ -273,6 +273,57 @@ def test_the_frameworks_own_span_is_the_one_of_the_call(trace_with, wished):
     assert [row.calls for row in toolspan.stats().rows()] == [1]
 
 
+class Dispatched:
+    """A listener that has a tool span for each way that is taken, as OpenInference has."""
+
+    def __init__(self, tracer):
+        self.tracer, self.open = tracer, {}
+
+    def span_enter(self, id_, **_known):
+        known = {"openinference.span.kind": "TOOL", "tool.name": "add"}
+        self.open[id_] = self.tracer.start_span(id_.partition("-")[0], attributes=known)
+
+    def span_exit(self, id_, **_known):
+        self.open.pop(id_).end()
+
+
+@contextmanager
+def dispatched(tracer):
+    """With that one beside the framework's own listeners."""
+    from llama_index.core.instrumentation import get_dispatcher
+
+    root = get_dispatcher()
+    handlers = root.span_handlers
+    root.span_handlers = [*handlers, Dispatched(tracer)]
+    try:
+        yield
+    finally:
+        root.span_handlers = handlers
+
+
+def test_a_neighbours_second_span_of_a_call_is_counted_with_the_first(traced):
+    with dispatched(traced.tracer("openinference.instrumentation.llama_index")):
+        ADD(a=1, b=2)
+    told = {span.name: span.attributes.get("toolspan.outcome") for span in traced.spans}
+    assert told == {"FunctionTool.__call__": "ok", "FunctionTool.call": "ok"}
+    assert [row.calls for row in toolspan.stats().rows()] == [1]
+
+
+@pytest.mark.parametrize(
+    "scope", ["openinference.instrumentation.llama_index", "llamaindex.opentelemetry.tracer"]
+)
+def test_a_neighbours_span_of_a_run_is_told_whose_it_is(traced, scope):
+    async def run():
+        with traced.tracer(scope).start_as_current_span("FunctionAgent.run"):
+            await agent([asked("add", ONE_AND_TWO)]).run("hello")
+
+    asyncio.run(run())
+    root, *rest = traced.spans
+    assert root.attributes == {"gen_ai.agent.name": "helper"}
+    assert [span.name for span in rest] == ["execute_tool add"]
+    assert rest[0].parent.span_id == root.context.span_id
+
+
 def test_a_neighbours_span_around_the_tool_is_the_one_of_the_call(traced):
     tracer = traced.tracer("opentelemetry.instrumentation.genai.llamaindex")
     known = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "add"}

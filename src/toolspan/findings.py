@@ -47,6 +47,7 @@ _SWITCHES: Final = {
     "openlit.": "openlit.init(disabled_instrumentors=[...])",
     "logfire.": "leave out its logfire.instrument_...()",
     "pydantic-ai": "Agent.instrument_all(False)",
+    "toolspan": "name the framework in TOOLSPAN_DISABLED",
     "mcp-python-sdk": "take OpenTelemetryMiddleware out of server.middleware",
 }
 

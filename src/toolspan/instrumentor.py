@@ -60,7 +60,7 @@ class Installation:
         self.statistics: Final = ToolStatistics()
         self.statistics.enabled = False
         self._histograms = _Made(self._histogram)
-        self._watch: Final = Watch(undecided, self.statistics)
+        self._watch: Final = Watch(undecided, self.statistics, _is_hooked)
         self._watched = _Made(self._add_watch)
         self._meter_provider: MeterProvider | None = None
         ToolStatistics.before_reading.append(drain)
@@ -145,6 +145,11 @@ class Installation:
         self.statistics.enabled = False
         TRACING.listeners = tuple(self._users_listeners())
         TRACING.tracer = TRACING.provider = None
+
+
+def _is_hooked(framework: str) -> bool:
+    placement = PLACEMENTS.get(framework)
+    return placement is not None and bool(placement.seats)
 
 
 def _chosen(names: tuple[str, ...], disabled: frozenset[str]) -> list[Adapter]:

@@ -44,9 +44,15 @@ class Watch(SpanProcessor):
     parents of their own. What others traced goes to the statistics.
     """
 
-    def __init__(self, undecided: Callable[[], Undecided | None], others: SpanProcessor) -> None:
+    def __init__(
+        self,
+        undecided: Callable[[], Undecided | None],
+        others: SpanProcessor,
+        is_hooked: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._undecided = undecided
         self._others = others
+        self._is_hooked = is_hooked
         #: Our tracer's scope once it was seen: compared by identity, for every span passes here.
         self._ours: object = self
 
@@ -61,7 +67,18 @@ class Watch(SpanProcessor):
         if span.instrumentation_scope is not self._ours and not self._is_ours(span):
             if _AROUND:
                 _AROUND.pop(_id_of(span), None)
-            self._others.on_end(span)
+            if not self._stands_beside_ours(span):
+                self._others.on_end(span)
+
+    def _stands_beside_ours(self, span: ReadableSpan) -> bool:
+        """Whether it is of a call that our layers saw and that could not adopt it."""
+        scope = scope_of(span)
+        framework = vendors.APART.get(scope)
+        if framework is None or not self._is_hooked(framework):
+            return False
+        if vendors.is_tool(span, scope, span.attributes or {}):
+            DOUBLED.add((scope, semconv.SCOPE))
+        return True
 
     def _is_ours(self, span: Any) -> bool:
         if scope_of(span) != semconv.SCOPE:
@@ -137,6 +154,12 @@ def is_tool_span_of(span: Span, tool: str) -> bool:
 def is_run_span(span: Span) -> bool:
     """Whether a recording span is an agent's or a workflow's, ours or anybody's."""
     return span.is_recording() and vendors.is_run(span, scope_of(span), _attributes_of(span))
+
+
+def names_no_agent(span: Span) -> bool:
+    """Whether a neighbour has a span for an agent's run, and does not say whose."""
+    known = _attributes_of(span)
+    return scope_of(span).startswith(vendors.NAMELESS) and semconv.AGENT_NAME not in known
 
 
 def _attributes_of(span: Span) -> Mapping[str, Any]:

@@ -50,12 +50,25 @@ CURRENT: Final = (
     "opentelemetry.util.genai.",
     "pydantic-ai",
 )
-#: Those who hear of an end by callbacks: LangChain tells them of no cancellation.
+#: Those who may hear of no end: of a cancellation in LangChain, of a failure in LlamaIndex.
 TOLD: Final = (
     "openinference.instrumentation.langchain",
     "openlit.instrumentation.langchain",
     "opentelemetry.instrumentation.langchain",
+    "opentelemetry.instrumentation.llamaindex",
 )
+#: Those who name the span of LlamaIndex's runs after a class, and say nowhere which agent it is.
+NAMELESS: Final = (
+    "llamaindex.opentelemetry.tracer",
+    "openinference.instrumentation.llama_index",
+    "opentelemetry.instrumentation.llamaindex",
+)
+#: Those who open spans in hooks that a framework calls beside its tools, never current: no call
+#: can adopt one. Where that framework's adapter is in place, it has counted the call itself.
+APART: Final = {
+    f"{scope}.claude_agent_sdk": "claude-agent-sdk"
+    for scope in ("openinference.instrumentation", "openlit.instrumentation", "logfire")
+}
 _NAMES: Final = (semconv.TOOL_NAME, "tool.name", "traceloop.entity.name")
 _PREFIXES: Final = (
     f"{semconv.EXECUTE_TOOL} ",
@@ -103,4 +116,5 @@ def is_run(span: Any, scope: str, known: Mapping[str, Any]) -> bool:
         or known.get(OPENINFERENCE) in {"AGENT", "CHAIN"}
         or known.get(TRACELOOP) in {"agent", "workflow"}
         or (scope.startswith(SCOPES) and span.name.partition(" ")[0] in _RUNS)
+        or (scope.startswith(NAMELESS) and span.name.endswith(".run"))
     )

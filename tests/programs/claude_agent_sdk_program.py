@@ -19,6 +19,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import claude_agent_sdk
 from claude_agent_sdk import (
     AgentDefinition,
     ClaudeAgentOptions,
@@ -368,7 +369,8 @@ async def running(calls, **more):
     """One run, whose prompt names its script."""
     prompt = f"script {id(calls)}."
     SCRIPTS[prompt] = turns(calls)
-    async for _ in query(prompt=asking(prompt), options=options(**more)):
+    # Looked up now: some of those who trace it put another function there.
+    async for _ in claude_agent_sdk.query(prompt=asking(prompt), options=options(**more)):
         pass
 
 

@@ -364,6 +364,8 @@ CALLS = {
     "approval granted later": with_text([asked("add", ground_truth.ONE_AND_TWO)]),
     "MCP tools": with_text([asked(REMOTE, ground_truth.ONE_AND_TWO)]),
 }
+#: Neighbours have a span for each agent of a crew too.
+BESIDE = {"streaming": ALL["streaming"]}
 
 if __name__ == "__main__":
     ground_truth.show(sys.modules[__name__])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from toolspan.adapters.crewai_tool import WORDS, call_of, outcome_of
+from toolspan.adapters.crewai_tool import ENTERED, WORDS, call_of, outcome_of
 from toolspan.adapters.model_json import arguments
 from toolspan.hooks import Adapter, Hook, Invocation, Run, RunFacts, Witness
 from toolspan.toolcall import Outcome, ToolCall, is_a
@@ -83,6 +83,17 @@ EXECUTORS = ("crewai.agents.agent_executor", "crewai.experimental.agent_executor
 EXECUTE = tuple(f"{one}:AgentExecutor._execute_single_native_tool_call" for one in EXECUTORS)
 UTILITIES, STEPS = "crewai.utilities.agent_utils", ("crewai.agents.step_executor",)
 STEP = f"{UTILITIES}:execute_single_native_tool_call"
+AGENT = "crewai.agent.core:Agent"
+#: What an agent does first: by then whoever traces it has begun.
+AGENT_BEGINS = (
+    (("kickoff", "kickoff_async"), "crewai.agent.core:apply_checkpoint"),
+    (("execute_task", "aexecute_task"), f"{AGENT}._prepare_task_execution"),
+)
+WHOLES = (
+    ("crewai.crew", "Crew.kickoff"),
+    ("crewai.crew", "Crew.akickoff"),
+    ("crewai.flow.runtime", "Flow.kickoff_async"),
+)
 
 ADAPTER = Adapter(
     name="crewai",
@@ -95,18 +106,20 @@ ADAPTER = Adapter(
     versions=">=1.15.21,<2",
     words=(
         *WORDS,
-        Hook(EXECUTE, read, answered, stopped),
-        Hook(STEP, read, answered, stopped, also=STEPS),
+        Hook(EXECUTE, read, answered, stopped, ENTERED, "beside"),
+        Hook(STEP, read, answered, stopped, ENTERED, "beside", also=STEPS),
         Witness(tuple(f"{one}:run_before_tool_call_hooks" for one in EXECUTORS), denied),
         Witness(tuple(f"{one}:handle_tool_failure" for one in EXECUTORS), failed, "before"),
         Witness(f"{UTILITIES}:handle_tool_failure", failed, "before"),
         *(
-            Run(f"crewai.agent.core:Agent.{way}", read_agent)
-            for way in ("kickoff", "kickoff_async", "execute_task", "aexecute_task")
+            Run(f"{AGENT}.{way}", read_agent, decide=(begun,))
+            for ways, begun in AGENT_BEGINS
+            for way in ways
         ),
         Run("crewai.lite_agent:LiteAgent.kickoff", read_agent),
-        Run("crewai.crew:Crew.kickoff", read_whole),
-        Run("crewai.crew:Crew.akickoff", read_whole),
-        Run("crewai.flow.runtime:Flow.kickoff_async", read_whole),
+        *(
+            Run(f"{module}:{way}", read_whole, decide=(f"{module}:apply_checkpoint",))
+            for module, way in WHOLES
+        ),
     ),
 )

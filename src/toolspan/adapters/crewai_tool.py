@@ -111,11 +111,17 @@ def repeated(invocation: Invocation, repeats: Any) -> tuple[ToolCall, Outcome] |
 
 
 BASE, STRUCTURED = "crewai.tools.base_tool", "crewai.tools.structured_tool:CrewStructuredTool"
+#: What a tool passes just before its body, and inside whatever span a neighbour has for it.
+ENTERED = (
+    f"{BASE}:BaseTool._validate_kwargs",
+    f"{BASE}:BaseTool._claim_usage",
+    f"{STRUCTURED}._parse_args",
+)
 USAGE = "crewai.tools.tool_usage:ToolUsage"
 
 WORDS: tuple[WordOfAdapter, ...] = (
     *(
-        Hook(f"{BASE}:{one}", read, outcome, inside=True)
+        Hook(f"{BASE}:{one}", read, outcome, decide=ENTERED, deciding="beside", inside=True)
         for one in ("BaseTool.run", "BaseTool.arun", "Tool.run", "Tool.arun")
     ),
     Hook(f"{STRUCTURED}.invoke", read_invoked, outcome, inside=True),

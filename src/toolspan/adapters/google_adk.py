@@ -1,19 +1,16 @@
 """Google ADK: every call of an agent is executed at one place, which traces itself, always.
 
-Its own span is adopted; what it writes there at the end we write, for it records an exception
+Its own span is adopted; what it writes there at the end passes us, for it records an exception
 twice, texts and all. A turn of several calls gets one more for all answers together: that is muted.
 Of what the program or a workflow's node runs without an agent, the tools of functions are seen.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Run, RunFacts, Witness
 from toolspan.toolcall import Outcome, ToolCall, Word
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: What ADK answers in a tool's stead, and what that means.
 ANSWERS: Final[dict[str, Word]] = {
@@ -83,14 +80,8 @@ def named(start: str) -> Any:
 
 
 def always(_invocation: Invocation) -> bool:
-    """A `when`: of what ADK would write then, we said all, and the exception's texts nowhere."""
+    """A `when`: whatever ADK would write then."""
     return True
-
-
-def said(invocation: Invocation) -> Mapping[str, Any] | None:
-    """All but this."""
-    event = invocation.get("function_response_event")
-    return None if event is None else {"gcp.vertex.agent.event_id": event.id}
 
 
 def read_run(invocation: Invocation) -> RunFacts:
@@ -110,6 +101,14 @@ FLOWS = "google.adk.flows.llm_flows"
 TOOLS = f"{FLOWS}.tools"
 TRACING = "google.adk.telemetry.tracing"
 SPAN = f"{TRACING}:tracer.start_as_current_span"
+
+#: Of what ADK writes at the end: content, and what our own words say better.
+SAID: Final = (
+    *("gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.tool_response"),
+    *("gen_ai.tool.call.arguments", "gen_ai.tool.call.result"),
+    *("gen_ai.tool.call.id", "gen_ai.tool.type", "gen_ai.agent.name"),
+    *("gen_ai.tool.name", "gen_ai.tool.description"),
+)
 
 ADAPTER = Adapter(
     name="google-adk",
@@ -135,7 +134,7 @@ ADAPTER = Adapter(
         Witness(f"{TOOLS}._caller:apply_confirmation_gate", gave),
         Witness(f"{TOOLS}._error_handler:run_on_tool_error_callbacks", handled),
         Enrich(SPAN, named("execute_tool ")),
-        Mute(f"{TRACING}:trace_tool_call", always, said),
+        Mute(f"{TRACING}:trace_tool_call", always, texts=SAID, runs=True),
         Mute(SPAN, named("execute_tool (merged)"), beside=True),
         Mute(f"{TOOLS}._batch_executor:trace_merged_tool_calls", always, beside=True),
         Run(f"{FLOWS}.base_llm_flow:BaseLlmFlow.run_async", read_run),

@@ -250,6 +250,8 @@ class Mute:
     texts: tuple[str, ...] = ()
     #: Where it is of no call of ours, begun before that or of several together, it is inert too.
     beside: bool = False
+    #: The function runs, with such an inert span current: a neighbour around it writes there, too.
+    runs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,7 +227,13 @@ def _mute(adapter: Adapter, word: Mute, target: Target) -> Wrapper:
         return Muted(None, word.texts) if word.beside else None
 
     def muted(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        return instead(instance, args, kwargs) or wrapped(*args, **kwargs)
+        inert = instead(instance, args, kwargs)
+        if inert is None:
+            return wrapped(*args, **kwargs)
+        if not word.runs:
+            return inert
+        with inert.current():
+            return wrapped(*args, **kwargs)
 
     return muted
 

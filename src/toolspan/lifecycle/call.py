@@ -148,7 +148,7 @@ class LiveCall(Life):
         around: Any = otel.get_current().get(SPAN)
         if self.noticed:
             self.adopt(self.noticed[0])
-            self._double(self.noticed[1:])
+            self.double(self.noticed[1:])
         elif SEEN and around is not None and self._is_of_this_call(around):
             self.adopt(around)
         else:
@@ -167,13 +167,13 @@ class LiveCall(Life):
         span.set_attribute(semconv.OUTCOME, "cancelled")
         for link in self._links:
             span.add_link(link.context)
-        self._double(others_around(span))
+        self.double(others_around(span))
 
-    def _double(self, spans: tuple[Span, ...]) -> None:
+    def double(self, spans: tuple[Span, ...]) -> None:
         """Further neighbours have spans of this call: they are told how it ends, no more."""
         if spans:
             self._doubles += spans
-            note_doubles((self.span, *spans) if self.span else spans)
+            note_doubles((self.span, *spans) if self.span and self.call.owner else spans)
             self._tell_doubles("cancelled")
 
     def _tell_doubles(self, word: Word) -> None:
@@ -321,23 +321,60 @@ class LiveCall(Life):
 
 
 class Merged:
-    """An inner layer of a call that has its span already: it only hands its outcome outward."""
+    """An inner layer of a call that has its span already: it only hands its outcome outward.
 
-    __slots__ = ("_hook", "outer")
+    Where its word would decide, what a neighbour begins for it is one more span of the same call.
+    """
+
+    __slots__ = ("_around", "_hook", "outer", "undecided")
+    serving = False
 
     def __init__(self, outer: LiveCall, hook: Hook) -> None:
         self.outer = outer
         self._hook = hook
+        self.undecided = bool(SEEN and hook.decide and not outer.undecided)
+        if self.undecided:
+            self._around = HERE.get()
+            HERE.set(self)
+
+    @property
+    def word(self) -> Hook:
+        """What placed it."""
+        return self._hook
+
+    @property
+    def innermost(self) -> LiveCall:
+        """The call of which it is a layer."""
+        return self.outer
+
+    @property
+    def scope(self) -> Scope | None:
+        """What the runs around that call tell."""
+        return self.outer.scope
+
+    def notice(self, span: Span) -> None:
+        """Whoever has a span for this layer too cannot be stopped; others trace what it does."""
+        call = self.outer.call
+        if scope_of(span) == call.owner or is_tool_span_of(span, call.name):
+            self.outer.double((span,))
+
+    def decide(self) -> None:
+        """It was seen what begins for this layer."""
+        if self.undecided:
+            self.undecided = False
+            HERE.set(self._around)
 
     @contained
     def ended(self, value: Any) -> None:
         """The inner layer returned."""
+        self.decide()
         if not self._hook.subclasses:  # else the function that overrides it says more
             self._hand_out(self._hook.outcome(value))
 
     @contained
     def raised(self, error: BaseException, *, collected: bool = False) -> None:  # noqa: ARG002  # the outer one ends
         """The inner layer raised; the outer one may swallow it, an override make up for it."""
+        self.decide()
         if self._hook.subclasses:
             self.outer.told = None
         else:

@@ -20,13 +20,13 @@ from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.memory import Memory
 from toolspan.lifecycle.tracing import LIFE, SPAN, TRACING, drain
 from toolspan.lifecycle.words import outcome_of_error
-from toolspan.neighbours import SEEN, is_run_span, makes_current
+from toolspan.neighbours import SEEN, is_run_span, makes_current, names_no_agent
 from toolspan.spans import error_type
 from toolspan.toolcall import Outcome, clean
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.trace import SpanContext
+    from opentelemetry.trace import Span, SpanContext
 
     from toolspan.hooks import Run, RunFacts
     from toolspan.toolcall import AttributeValue, ToolCall
@@ -168,6 +168,11 @@ class LiveRun(Life):
                 _LAST.put(self._facts.conversation, self.span.get_span_context())
         self.enter(otel.Context(inside))
 
+    def name_agent(self, span: Span) -> None:
+        """Say on a neighbour's span of this run whose it is, where the neighbour cannot."""
+        if self._facts.agent is not None and names_no_agent(span):
+            span.set_attribute(semconv.AGENT_NAME, clean(self._facts.agent))
+
     def _name(self) -> str:
         facts = self._facts
         if facts.workflow is not None:
@@ -218,7 +223,9 @@ def begin_run(facts: RunFacts, word: Run | None = None) -> LiveRun:
     drain()
     current = otel.get_current()
     run = LiveRun(facts, word, life_around(current))
-    if is_run_span(current.get(SPAN, INVALID_SPAN)):  # type: ignore[arg-type]  # the API's own key
+    around: Any = current.get(SPAN, INVALID_SPAN)
+    if is_run_span(around):
+        run.name_agent(around)
         run.enter(current if SEEN else otel.Context({**current, LIFE: run}))
     elif word is not None and (word.decide or word.manager):
         if TRACING.tracer is None:

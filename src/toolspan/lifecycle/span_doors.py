@@ -11,6 +11,7 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     get_current_span,
+    use_span,
 )
 
 from toolspan import semconv
@@ -20,6 +21,7 @@ from toolspan.toolcall import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from opentelemetry.trace import SpanContext
 
@@ -141,6 +143,10 @@ class Muted:
 
     def __exit__(self, *_: object) -> None:
         return None
+
+    def current(self) -> AbstractContextManager[Span]:
+        """Make it current after all, for a function that writes on whatever is."""
+        return use_span(self._span, record_exception=False, set_status_on_exception=False)
 
 
 class Adopting:

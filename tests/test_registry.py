@@ -128,6 +128,28 @@ print(toolspan.status().active, [one for one in toolspan.status().failures])
     assert said.count("leaves out the adapter acme_agents_toolspan:ADAPTER: Invalid spec") == 1
 
 
+NAMELESS = """
+import acme_agents, packaging, toolspan.testing
+toolspan.instrument()
+with toolspan.testing.recorded_tools() as calls:
+    acme_agents.Tool("add", lambda a, b: a + b).run({"a": 1, "b": 2}, "call-1")
+(one,) = [one for one in toolspan.status().frameworks if one.name == "acme-agents"]
+print(packaging.__version__, len(calls), one, sep="; ")
+"""
+
+
+@built
+def test_a_framework_with_a_version_that_is_none_is_hooked_as_untested(acme, tmp_path):
+    odd = shutil.copytree(acme, tmp_path / "packages")
+    command = [UV, "pip", "install", "--no-deps", "--python", sys.executable]
+    subprocess.run([*command, "--target", odd, "packaging==24.2"], check=True)
+    (metadata,) = odd.glob("acme_agents-*/METADATA")
+    metadata.write_text(metadata.read_text().replace("Version: 1.4", "Version: 1.4-our_own_build"))
+    code, said = run(odd, "-c", NAMELESS)
+    line = "24.2; 1; acme-agents 1.4-our_own_build (untested version): 2 hooks placed"
+    assert (code, said.splitlines()[0]) == (0, line)
+
+
 @built
 def test_the_contract_holds_for_an_adapter_that_another_package_brings(acme):
     code, said = run(acme, "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS)

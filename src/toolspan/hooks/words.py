@@ -314,6 +314,9 @@ class Adapter:
         """Whether `version` of the distribution is in the tested range."""
         from packaging.specifiers import SpecifierSet  # noqa: PLC0415  # not every process asks
 
-        return version is not None and SpecifierSet(self.versions).contains(
-            version, prereleases=True
-        )
+        if version is None:
+            return False
+        try:
+            return SpecifierSet(self.versions).contains(version, prereleases=True)
+        except ValueError:  # a version of somebody's own, to an older packaging
+            return False

@@ -433,8 +433,10 @@ def file_of(framework):
 
 #: Every adapter of ours, whatever is installed here.
 ADAPTERS = tuple(map(load, LIST))
-#: Every framework that has a program, and how it is called.
-FRAMEWORKS = {one.name: one.title for one in ADAPTERS if file_of(one.name).exists()}
+#: Every framework that has a program, and how it is called, whichever of its adapters serves it.
+FRAMEWORKS = {
+    one.name: re.sub(r" \d.*", "", one.title) for one in ADAPTERS if file_of(one.name).exists()
+}
 #: A framework may be here in part: what else its program cannot do without.
 WHOLE = {"fastmcp": "uncalled_for"}
 

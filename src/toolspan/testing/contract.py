@@ -506,7 +506,7 @@ class AdapterContract:
     def test_a_hostile_name_gives_a_span_with_a_safe_one(self, traced: Traced, name: str) -> None:
         assert self.program.named(name) == "ok"
         (span,) = traced.tools or traced.spans
-        shown = span.name.removeprefix("execute_tool ")
+        shown = span.name.removeprefix("execute_tool ").removeprefix("tools/call ")
         assert len(shown) <= NAME_LIMIT
         assert shown.isprintable()
         assert encode_spans(traced.spans).SerializeToString()

@@ -140,7 +140,7 @@ class Installation:
     def stop(self) -> None:
         """Take out what can be taken out, and silence the rest."""
         TRACING.active = False
-        for placement in PLACEMENTS.values():
+        for placement in reversed(PLACEMENTS.values()):  # two may share a place: the upper first
             placement.remove()
         self.statistics.enabled = False
         TRACING.listeners = tuple(self._users_listeners())

@@ -145,4 +145,4 @@ def test_nothing_is_left_running_when_the_block_ends():
             time.sleep(0.01)
     with client:
         assert client.recv(10) == b""
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # what another test left may have ended

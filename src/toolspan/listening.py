@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ from toolspan.lifecycle import TRACING, UNTRACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from queue import SimpleQueue
 
     from toolspan.toolcall import Outcome, ToolCall
 
@@ -39,7 +39,9 @@ class Subscription:
         """Nothing told and no thread: at first, and in a forked child."""
         self._process = os.getpid()
         self._lock = threading.RLock()
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        from queue import SimpleQueue  # noqa: PLC0415  # few programs listen
+
+        self._queue: SimpleQueue[Any] = SimpleQueue()
         self._worker: threading.Thread | None = None
 
     @contained
@@ -78,7 +80,7 @@ class Subscription:
                 )
                 self._worker.start()
 
-    def _work(self, waiting: queue.SimpleQueue[Any]) -> None:
+    def _work(self, waiting: SimpleQueue[Any]) -> None:
         otel.attach(otel.set_value(UNTRACED, value=True))  # no listener hears what it does itself
         try:
             while not (self._stopped and waiting.empty()):

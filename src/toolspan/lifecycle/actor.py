@@ -26,7 +26,7 @@ from toolspan.hooks import (
     Run,
     Witness,
 )
-from toolspan.lifecycle.call import begin_call, current_call, tell_waiting
+from toolspan.lifecycle.call import Merged, begin_call, current_call, tell_waiting
 from toolspan.lifecycle.carrying import begin_carrying, learn
 from toolspan.lifecycle.drivers import driver_for, managing
 from toolspan.lifecycle.events import Watching, begin_body, begin_keyed
@@ -196,8 +196,8 @@ def _enrich(_adapter: Adapter, word: Enrich, target: Target) -> Wrapper:
     @contained
     def adopting(instance: Any, args: Any, kwargs: Any) -> Any:
         life, invocation = undecided(), Invocation(instance, args, kwargs, target.parameters)
-        if life is None or not word.when(invocation):
-            return None
+        if life is None or isinstance(life, Merged) or not word.when(invocation):
+            return None  # a layer of a call that has its span adopts none
         given = None if TRACING.settings.capture else invocation.get("attributes")
         if word.texts and given:
             silent = {key: value for key, value in given.items() if key not in word.texts}

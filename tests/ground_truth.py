@@ -262,7 +262,7 @@ def finished(coroutine):
 async def cancelled(coroutine):
     """Cancel what runs as soon as a tool does."""
     task = asyncio.ensure_future(coroutine)
-    while not RAN:
+    while not RAN and not task.done():
         await asyncio.sleep(0.001)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -24,7 +24,7 @@ import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,24 @@ SITUATIONS = {
         asked("add", {"a": n, "b": 1}, number=n, run=n // 25) for n in range(200)
     ),
 }
+
+
+def asked_by_a_client():
+    """The same of a client alone: no agent, no ids; of what a tool raised it is told that it failed."""
+    return {
+        name: tuple(
+            replace(
+                call,
+                id=None,
+                agent=None,
+                path=(),
+                outcome="tool_error" if call.outcome == "error" else call.outcome,
+                type="tool_error" if call.outcome in {"error", "tool_error"} else None,
+            )
+            for call in calls
+        )
+        for name, calls in SITUATIONS.items()
+    }
 
 
 def calls_of(program, situation):

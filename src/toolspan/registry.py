@@ -39,8 +39,8 @@ def enlist(adapter: Adapter) -> None:
         kind = clean(type_name(type(adapter)))
         raise TypeError(f"toolspan.register() takes a toolspan.hooks.Adapter, not {kind}")
     _check(adapter)
-    same = [one for one in _REGISTERED if _place_of(one) == _place_of(adapter)]
-    _REGISTERED[:] = [*(one for one in _REGISTERED if one not in same), adapter]
+    others = [one for one in _REGISTERED if _place_of(one) != _place_of(adapter)]
+    _REGISTERED[:] = [*others, adapter]
 
 
 def _check(adapter: Adapter) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import sys
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from fastmcp.tools import Tool
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import ground_truth
-from ground_truth import SITUATIONS as ASKED
-from ground_truth import cancelled, finished, in_threads, noted
+from ground_truth import asked_by_a_client, cancelled, finished, in_threads, noted
 
 FRAMEWORK = "fastmcp"
 
@@ -176,21 +174,7 @@ GAPS = {
     "retry": "no client asks again; what a server's middleware tries again is below the one request",
     "agent as a tool": "there is no agent here, and no model",
 }
-#: A client has no agent, and its calls no id; of what a tool raised it is told that it failed.
-CALLS = {
-    name: tuple(
-        replace(
-            call,
-            id=None,
-            agent=None,
-            path=(),
-            outcome="tool_error" if call.outcome == "error" else call.outcome,
-            type="tool_error" if call.outcome in {"error", "tool_error"} else None,
-        )
-        for call in calls
-    )
-    for name, calls in ASKED.items()
-}
+CALLS = asked_by_a_client()
 
 
 @contextmanager

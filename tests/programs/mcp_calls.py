@@ -6,19 +6,14 @@ The tools write down themselves what ran. What one side cannot do alone is not h
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
-import threading
-import time
-from contextlib import contextmanager
 from pathlib import Path
-
-import uvicorn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import ground_truth
 from ground_truth import Call, noted
+from programs.http_serving import served_over_http
 from programs.mcp_client import VERSION, connected
 
 if VERSION == 1:
@@ -55,23 +50,6 @@ def served_app():
     return app
 
 
-@contextmanager
-def served():
-    """The server's address on this machine."""
-    serving = uvicorn.Server(uvicorn.Config(served_app(), log_level="error"))
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not serving.started:
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-        finally:
-            serving.should_exit = True
-            thread.join()
-
-
 def ask(calls):
     """Call all of them at once, in one session."""
 
@@ -79,7 +57,7 @@ def ask(calls):
         async with connected(url) as session:
             await asyncio.gather(*(session.call_tool(c.name, c.arguments) for c in calls))
 
-    with served() as url:
+    with served_over_http(served_app()) as url:
         asyncio.run(main(url))
 
 

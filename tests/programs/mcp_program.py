@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from pydantic import ValidationError
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import ground_truth
-from ground_truth import SITUATIONS as ASKED
-from ground_truth import cancelled, finished, in_threads, noted
+from ground_truth import asked_by_a_client, cancelled, finished, in_threads, noted
 from programs.mcp_client import VERSION, connected
 
 if VERSION == 1:
@@ -187,21 +185,7 @@ GAPS = {
     "agent as a tool": "there is no agent here, and no model",
     "direct call": "a server's own `call_tool` runs the function and sends no request to trace",
 }
-#: A client has no agent, and its calls no id; of what a tool raised it is told that it failed.
-CALLS = {
-    name: tuple(
-        replace(
-            call,
-            id=None,
-            agent=None,
-            path=(),
-            outcome="tool_error" if call.outcome == "error" else call.outcome,
-            type="tool_error" if call.outcome in {"error", "tool_error"} else None,
-        )
-        for call in calls
-    )
-    for name, calls in ASKED.items()
-}
+CALLS = asked_by_a_client()
 
 if __name__ == "__main__":
     ground_truth.show(sys.modules[__name__])

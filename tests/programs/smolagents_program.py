@@ -5,12 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import signal
-import socket
 import sys
-import threading
-import time
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,26 +255,15 @@ def at_once(_calls):
     in_threads(one, ALL["200 calls at once"])
 
 
-@contextmanager
 def served():
     """An MCP server on this machine, whose tools run in this process."""
-    import uvicorn
     from mcp.server.fastmcp import FastMCP
+
+    from programs.http_serving import served_over_http
 
     server = FastMCP("sums", stateless_http=True, json_response=True)
     server.add_tool(ground_truth.add)
-    serving = uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="error"))
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not serving.started:
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-        finally:
-            serving.should_exit = True
-            thread.join()
+    return served_over_http(server.streamable_http_app())
 
 
 def through_mcp(calls):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from toolspan.adapters.mcp_wire import CALL, METHOD, outcome_of_result, raised
+from toolspan.adapters.mcp_wire import CALL, client_call, outcome_of_result, raised
 from toolspan.hooks import Enrich, Hook, Invocation, Mute, Refusal
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from toolspan.hooks import WordOfAdapter
-
-
-def read_client(invocation: Invocation) -> ToolCall:
-    """The client's side, all rounds of it."""
-    return ToolCall(
-        name=invocation.get("name"),
-        arguments=invocation.get("arguments"),
-        kind="client",
-        attributes=METHOD,
-    )
 
 
 def read(invocation: Invocation) -> ToolCall:
@@ -98,7 +88,7 @@ def words(
     """All of them; `server` is the very hook of the SDK's adapter, for what is said of its call."""
     client = Hook(
         f"{CLIENT}:ClientToolsMixin.call_tool_mcp",
-        read_client,
+        client_call,
         outcome,
         raised,
         decide=(f"{CLIENT}:inject_trace_context",),

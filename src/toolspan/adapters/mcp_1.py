@@ -14,6 +14,7 @@ from toolspan.adapters.mcp_wire import (
     CALL,
     METHOD,
     carrier,
+    client_call,
     identified,
     outcome_of_code,
     outcome_of_result,
@@ -29,12 +30,8 @@ if TYPE_CHECKING:
 
 def read_client(invocation: Invocation) -> ToolCall:
     """The client's side: the session numbers its requests."""
-    return ToolCall(
-        name=invocation.get("name"),
-        arguments=invocation.get("arguments"),
-        kind="client",
-        attributes={**METHOD, **identified(invocation.instance._request_id)},  # noqa: SLF001  # nowhere else
-    )
+    number = invocation.instance._request_id  # noqa: SLF001  # nowhere else
+    return client_call(invocation, {**METHOD, **identified(number)})
 
 
 def outcome(result: Any) -> Outcome:

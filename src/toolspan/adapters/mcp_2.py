@@ -12,6 +12,7 @@ from toolspan.adapters.mcp_wire import (
     CALL,
     METHOD,
     carrier,
+    client_call,
     identified,
     outcome_of_result,
     over_http,
@@ -31,12 +32,8 @@ IS_CALL = says("mcp.method.name", CALL)
 def read_client(invocation: Invocation) -> ToolCall:
     """The client's side, one call for each round."""
     version = invocation.instance._negotiated_version  # noqa: SLF001  # nowhere else
-    return ToolCall(
-        name=invocation.get("name"),
-        arguments=invocation.get("arguments"),
-        kind="client",
-        attributes={**METHOD, **({} if version is None else {"mcp.protocol.version": version})},
-    )
+    told = {} if version is None else {"mcp.protocol.version": version}
+    return client_call(invocation, {**METHOD, **told})
 
 
 def outcome(result: Any) -> Outcome:

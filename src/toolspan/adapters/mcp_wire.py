@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from toolspan.toolcall import Outcome, Word, clean, type_name
+from toolspan.toolcall import Outcome, ToolCall, Word, clean, type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from toolspan.hooks import Invocation
+    from toolspan.toolcall import AttributeValue
 
 CALL: Final = "tools/call"
 METHOD: Final = {"mcp.method.name": CALL}
@@ -13,6 +19,16 @@ _CODES: Final[dict[int, Word]] = {
     -32001: "timeout",
     -32602: "invalid_arguments",
 }
+
+
+def client_call(invocation: Invocation, known: Mapping[str, AttributeValue] = METHOD) -> ToolCall:
+    """The client's side, as every version is asked: a tool's name, and what it is given."""
+    return ToolCall(
+        name=invocation.get("name"),
+        arguments=invocation.get("arguments"),
+        kind="client",
+        attributes=known,
+    )
 
 
 def outcome_of_result(content: Any, *, failed: bool) -> Outcome:

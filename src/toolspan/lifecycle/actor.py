@@ -39,6 +39,8 @@ from toolspan.neighbours import SEEN
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from opentelemetry.context import Context
+
     from toolspan.hooks import Adapter, Target
     from toolspan.lifecycle.call import LiveCall
 
@@ -67,20 +69,16 @@ def _hook(_adapter: Adapter, hook: Hook, target: Target) -> Wrapper:
 
 
 def _run(_adapter: Adapter, word: Run, target: Target) -> Wrapper:
-    @contained
-    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
-        if wanted_context() is None:
-            return None
-        facts = word.read(Invocation(instance, args, kwargs, target.parameters))
+    def begin(invocation: Invocation, _current: Context) -> Any:
+        facts = word.read(invocation)
         return None if facts is None else begin_run(facts, word)
 
-    return (managing if word.manager else driver_for(target.function))(opener)
+    return (managing if word.manager else driver_for(target.function))(_opener(target, begin))
 
 
 def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
-    at: Any = getattr(
-        decision.word, "deciding_at", bool
-    )  # a Hook has none, and an invocation is true
+    # A hook has none, and every invocation is true.
+    at: Any = getattr(decision.word, "deciding_at", bool)
 
     @contained
     def decide(instance: Any, args: Any, kwargs: Any, _seen: Any) -> None:
@@ -144,15 +142,10 @@ def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
 
         return _acting(word.when, target, adding)
 
-    @contained
-    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
-        current = wanted_context()
-        if current is None:
-            return None
-        known = word.read(Invocation(instance, args, kwargs, target.parameters))
-        return begin_carrying(known, current)
+    def begin(invocation: Invocation, current: Context) -> Any:
+        return begin_carrying(word.read(invocation), current)
 
-    return driver_for(target.function)(opener)
+    return driver_for(target.function)(_opener(target, begin))
 
 
 def _events(_adapter: Adapter, word: Events, target: Target) -> Wrapper:
@@ -164,14 +157,11 @@ def _events(_adapter: Adapter, word: Events, target: Target) -> Wrapper:
 
 
 def _body(_adapter: Adapter, word: Body, target: Target) -> Wrapper:
-    @contained
-    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
-        if wanted_context() is None:
-            return None
-        key = word.key(Invocation(instance, args, kwargs, target.parameters))
+    def begin(invocation: Invocation, _current: Context) -> Any:
+        key = word.key(invocation)
         return None if key is None else begin_body(key)
 
-    return driver_for(target.function)(opener)
+    return driver_for(target.function)(_opener(target, begin))
 
 
 def _keep_context(_adapter: Adapter, _word: KeepContext, _target: Target) -> Wrapper:
@@ -284,6 +274,19 @@ def _call_of(words: Iterable[Any]) -> LiveCall | None:
         return None
     mine = any(word in words for word in (live.word, *live.merged))
     return live if mine else None
+
+
+def _opener(target: Target, begin: Callable[[Invocation, Context], Any]) -> Callable[..., Any]:
+    """What `begin` makes of an invocation, where anybody wants to know of it."""
+
+    @contained
+    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+        current = wanted_context()
+        if current is None:
+            return None
+        return begin(Invocation(instance, args, kwargs, target.parameters), current)
+
+    return opener
 
 
 def _acting(when: str, target: Target, act: Callable[..., object]) -> Wrapper:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,21 @@ else:
         """Every tool call of the test."""
         with recorded_tools() as calls:
             yield calls
+
+    def pytest_pycollect_makeitem(
+        collector: pytest.Module | pytest.Class, name: str, obj: object
+    ) -> pytest.Collector | None:
+        """The contract of an adapter has a process of its own."""
+        contract = sys.modules.get("toolspan.testing.contract")
+        if (
+            not contract
+            or not isinstance(obj, type)
+            or not issubclass(obj, contract.AdapterContract)
+        ):
+            return None
+        from toolspan.testing import alone  # noqa: PLC0415  # as above
+
+        return alone.cases(collector, name, obj)
 
     @pytest.fixture(name="toolspan_tracings")
     def _toolspan_tracings() -> Iterator[Tracings[Traced]]:

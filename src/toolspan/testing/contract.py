@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 import types
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
@@ -28,14 +29,14 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 import toolspan
 from toolspan import containment
-from toolspan.hooks import Adapter, Hook
+from toolspan.hooks import Adapter, Hook, Mute
 from toolspan.lifecycle import drain
 from toolspan.settings import Settings
 from toolspan.testing.hostile import ERRORS, HOSTILE, LOOKS, NAMES, Box
 from toolspan.toolcall import NAME_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from toolspan.testing.tracing import Traced, Tracings
 
@@ -86,12 +87,10 @@ with_any_settings: Final = pytest.mark.parametrize(
 # -- the places of an adapter --------------------------------------------------------------------
 
 
-def paths_of(adapter: Adapter) -> list[str]:
-    """Every place where an adapter wants a layer here: of alternatives, the first that exists."""
+def paths_of(words: Iterable[Any]) -> list[str]:
+    """Every place where an adapter's words want a layer: of alternatives, the first that exists."""
     wanted = [
-        path
-        for word in adapter.words
-        for path in (word.path, *_also(word), *getattr(word, "decide", ()))
+        path for word in words for path in (word.path, *_also(word), *getattr(word, "decide", ()))
     ]
     found = [filter(_exists, [path] if isinstance(path, str) else path) for path in wanted]
     return sorted({path for paths in found for path in itertools.islice(paths, 1)})
@@ -99,7 +98,7 @@ def paths_of(adapter: Adapter) -> list[str]:
 
 def seats_of(adapter: Adapter, program: Program) -> list[str]:
     """Where its layers sit: of a hook in every class below one, the one in the program's MEMBER."""
-    return sorted({_seat(path, adapter, program) for path in paths_of(adapter)})
+    return sorted({_seat(path, adapter, program) for path in paths_of(adapter.words)})
 
 
 def _seat(path: str, adapter: Adapter, program: Any) -> str:
@@ -143,30 +142,32 @@ def _is_inherited(path: str) -> bool:
 # -- somebody else's patch -----------------------------------------------------------------------
 
 
-def _patch_with_wrapt(path: str, seen: list[str]) -> Callable[[], None]:
+def _patch_with_wrapt(path: str, seen: Counter[str]) -> Callable[[], None]:
     """Patch as OpenTelemetry's instrumentors do; undo as they do."""
     owner, name = _place(path)
 
     def theirs(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        seen.append(name)
+        seen[path] += 1
         return wrapped(*args, **kwargs)
 
     wrapt.wrap_function_wrapper(owner, name, theirs)
     return lambda: setattr(owner, name, _stored(path).__wrapped__)
 
 
-def _patch_with_setattr(path: str, seen: list[str]) -> Callable[[], None]:
+def _patch_with_setattr(path: str, seen: Counter[str]) -> Callable[[], None]:
     """Patch as anybody does by hand, and put back what was found."""
     owner, name = _place(path)
-    found = getattr(owner, name)
+    found, stored = getattr(owner, name), _stored(path)
 
     @functools.wraps(found)
     def theirs(*args: Any, **kwargs: Any) -> Any:
-        seen.append(name)
+        seen[path] += 1
         return found(*args, **kwargs)
 
-    setattr(owner, name, theirs)
-    return lambda: setattr(owner, name, found)
+    bound = isinstance(stored, (classmethod, staticmethod))
+    back = found if _is_inherited(path) else stored
+    setattr(owner, name, staticmethod(theirs) if bound else theirs)
+    return lambda: setattr(owner, name, back)
 
 
 # -- what a host can see -------------------------------------------------------------------------
@@ -305,23 +306,23 @@ class AdapterContract:
         """Instrumentation with nothing set."""
         return trace_with()
 
-    @pytest.fixture
-    def first_hook(self) -> str:
-        """Where the first hook of this framework sits."""
-        hooks = [word for word in self.adapter.words if type(word) is Hook]
-        paths = [word.path for word in hooks if isinstance(word.path, str) and _exists(word.path)]
-        return _seat(paths[0], self.adapter, self.program)
-
     @pytest.fixture(params=[_patch_with_wrapt, _patch_with_setattr])
     def patch(
-        self, request: pytest.FixtureRequest, first_hook: str
-    ) -> Iterator[Callable[[list[str]], Callable[[], None]]]:
-        """Somebody's patch of the first hooked function, and what stood there before."""
-        before = _stored(first_hook)
-        yield functools.partial(request.param, first_hook)
+        self, request: pytest.FixtureRequest
+    ) -> Iterator[Callable[[Counter[str]], Callable[[], None]]]:
+        """Somebody's patch of every hooked function; what stood there before is put back."""
+        before = {path: _stored(path) for path in seats_of(self.adapter, self.program)}
+        inherited = set(filter(_is_inherited, before))
+
+        def patched(seen: Counter[str]) -> Callable[[], None]:
+            undo = [request.param(path, seen) for path in before]
+            return lambda: [one() for one in undo].clear()
+
+        yield patched
         toolspan.uninstrument()
-        owner, name = _place(first_hook)
-        setattr(owner, name, before)
+        for path, stood in before.items():
+            owner, name = _place(path)
+            delattr(owner, name) if path in inherited else setattr(owner, name, stood)
 
     # -- on, off, and on again
 
@@ -329,7 +330,7 @@ class AdapterContract:
         name = self.adapter.name
         (framework,) = [one for one in toolspan.status().frameworks if one.name == name]
         assert framework.tested
-        assert set(framework.placed) == set(paths_of(self.adapter))
+        assert set(framework.placed) == set(paths_of(self.adapter.words))
         assert framework.placed
         assert framework.missing == ()
         self.program.call("hello")
@@ -346,7 +347,9 @@ class AdapterContract:
         )
         assert done.returncode == 0, done.stderr
         loaded, names = json.loads(done.stdout)
-        frameworks = {path.partition(":")[0].partition(".")[0] for path in paths_of(self.adapter)}
+        frameworks = {
+            path.partition(":")[0].partition(".")[0] for path in paths_of(self.adapter.words)
+        }
         assert frameworks
         assert frameworks.isdisjoint(loaded)
         assert len(names) == 1
@@ -375,33 +378,52 @@ class AdapterContract:
 
     # -- beside somebody else's patch
 
-    def _calls_give(self, traced: Traced, seen: list[str], *, spans: int, times: int) -> None:
-        """One call gives so many spans, and is seen so many times by somebody."""
-        before, seen_before = len(traced.tools), len(seen)
+    def _call_gives(self, traced: Traced, seen: Counter[str], spans: int, passed: Any) -> None:
+        """One call gives so many spans, and somebody sees it pass where it does without us."""
+        mutes = [word for word in self.adapter.words if type(word) is Mute]
+        unseen = paths_of(mutes) if spans else []  # whose span ours stands for
+        seen.clear()
+        before = len(traced.tools)
         assert self.program.call("hello") == "hello"
-        assert (len(traced.tools) - before, len(seen) - seen_before) == (spans, times)
+        assert len(traced.tools) - before == spans
+        assert [path for path in passed | seen if passed[path] != seen[path]] in ([], unseen)
+
+    def _changed(self, before: Mapping[str, Any]) -> list[str]:
+        return [path for path, stood in before.items() if _stored(path) is not stood]
 
     @pytest.mark.parametrize("ours_first", [True, False], ids=["ours first", "theirs first"])
-    def test_uninstrumenting_removes_our_layer_and_nobody_elses(
+    def test_uninstrumenting_removes_our_layers_and_nobody_elses(
         self,
         trace_with: Tracings[Traced],
-        patch: Callable[[list[str]], Callable[[], None]],
+        patch: Callable[[Counter[str]], Callable[[], None]],
         ours_first: bool,  # noqa: FBT001  # a case
     ) -> None:
-        seen: list[str] = []
-        undo = None if ours_first else patch(seen)
+        seen: Counter[str] = Counter()
+        places = seats_of(self.adapter, self.program)
+        before = {path: _stored(path) for path in places if not _is_inherited(path)}
+        undo = patch(seen)
+        assert self.program.call("hello") == "hello"
+        passed = Counter(seen)
+        assert passed
+        if ours_first:
+            undo()
         traced = trace_with()
-        undo = undo or patch(seen)
-        self._calls_give(traced, seen, spans=1, times=1)
+        if ours_first:
+            undo = patch(seen)
+        self._call_gives(traced, seen, 1, passed)
+        theirs = {path: _stored(path) for path in before} if ours_first else {}
         toolspan.uninstrument()
-        self._calls_give(traced, seen, spans=0, times=1)
+        assert self._changed(theirs) == []
+        self._call_gives(traced, seen, 0, passed)
         toolspan.instrument(tracer_provider=traced.provider)
-        self._calls_give(traced, seen, spans=1, times=1)
+        self._call_gives(traced, seen, 1, passed)
         toolspan.uninstrument()
         undo()
-        self._calls_give(traced, seen, spans=0, times=0)
+        self._call_gives(traced, seen, 0, Counter())
         toolspan.instrument(tracer_provider=traced.provider)
-        self._calls_give(traced, seen, spans=1, times=0)
+        self._call_gives(traced, seen, 1, Counter())
+        toolspan.uninstrument()
+        assert self._changed(before) == []
 
     # -- the host sees no difference
 

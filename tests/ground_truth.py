@@ -8,7 +8,8 @@ A framework joins with a program under programs/, named after its adapter: FRAME
 (name -> a function of the calls that its model is to ask for) and GAPS (name -> the reason why a
 situation is not there or its spans cannot be right, read in the framework's source); if it likes,
 CALLS (situations that look different there), MODES (context managers, such as the framework's own
-telemetry, in which all of it holds too), NEEDS (name -> a package without which it cannot run) and
+telemetry, in which all of it holds too), WATCHED (of a gap that cannot be acted, what the name of a
+parameter or an attribute would be like that fills it, and where none is), NEEDS (name -> a package without which it cannot run) and
 YOUNGER (name -> a package that the framework's older versions are without, and why that is a gap).
 """
 
@@ -21,6 +22,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import pkgutil
 import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -489,6 +491,17 @@ def gaps_of(framework, declared="GAPS"):
     tree = ast.parse(file_of(framework).read_text(encoding="utf-8"))
     names = {ast.unparse(node.targets[0]): node.value for node in tree.body if is_plain(node)}
     return ast.literal_eval(names[declared]) if declared in names else {}
+
+
+def names_of(place):
+    """What something in a framework has: its attributes, fields and parameters.
+
+    Raises:
+        AttributeError, ImportError: it stands there no more.
+    """
+    thing = pkgutil.resolve_name(place)
+    fields = {*getattr(thing, "model_fields", ())}
+    return fields.union(dir(thing), inspect.signature(thing).parameters if callable(thing) else ())
 
 
 def gaps_of_older(framework):

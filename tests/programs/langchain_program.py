@@ -416,5 +416,9 @@ YOUNGER = {
     ),
 }
 
+WATCHED = {
+    "timed out": ("time", "langchain_core.tools:BaseTool", "langgraph.prebuilt:ToolNode"),
+}
+
 if __name__ == "__main__":
     ground_truth.show(sys.modules[__name__])

@@ -37,14 +37,18 @@ def named(name):
     metadata.FUNCTION("packaging")
     return "ok"
 """
+IMPORTED = """
+with Path("imported").open("a") as file:
+    print(os.getpid(), file=file)
+"""
 TESTS = """
-import first, second
+import first
 from toolspan.testing import adapter_contract
 
 def test_plain_one(): pass
 TestFirst = adapter_contract("first:ADAPTER", first)
 def test_plain_two(): pass
-TestSecond = adapter_contract("second:ADAPTER", second)
+TestSecond = adapter_contract("second_adapter:ADAPTER", "second")
 """
 TWICE, NAMES = "twice_is_once", "hostile_name or plain"
 
@@ -54,8 +58,9 @@ def ends(tmp_path):
     """Run some cases of both, the first's program with more in it: how they ended, what was said."""
 
     def run(chosen, more="", *words):
-        for name, function, end in (("first", "version", more), ("second", "requires", "")):
+        for name, function, end in (("first", "version", more), ("second", "requires", IMPORTED)):
             text = PART.replace("FUNCTION", function).replace("NAME", name)
+            (tmp_path / f"{name}_adapter.py").write_text(text)
             (tmp_path / f"{name}.py").write_text(text + end)
         (tmp_path / "test_both.py").write_text(TESTS)
         plain = ("-p", "toolspan.testing", "-p", "no:cacheprovider", "-v", "-rfs", "-k", chosen)
@@ -84,6 +89,7 @@ def test_two_contracts_have_two_processes_neither_of_which_is_pytests(ends, tmp_
     assert found == {("TestFirst", "PASSED"): 1, ("TestSecond", "PASSED"): 1}, said
     first, second = (set((tmp_path / name).read_text().split()) for name in ("first", "second"))
     assert len(first) == len(second) == len(second - first) == 1
+    assert first.isdisjoint((tmp_path / "imported").read_text().split())
     assert ends(TWICE, "", "--pdb")[0] == found  # looked into where it runs
     first, second = ((tmp_path / name).read_text().split()[-1] for name in ("first", "second"))
     assert first == second

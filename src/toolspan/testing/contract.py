@@ -67,6 +67,30 @@ class Program(Protocol):
 
 #: What there must be in every program.
 PROGRAM: Final = ("DOORS", "OBJECTS", "call", "raising", "named", "schemas")
+
+
+def whole(program: Program) -> Program:
+    """Give it back, if nothing is missing in it.
+
+    Raises:
+        TypeError: something is.
+    """
+    missing = [name for name in PROGRAM if not hasattr(program, name)]
+    if missing:
+        raise TypeError(f"adapter_contract(): its program has no {', '.join(missing)}")
+    return program
+
+
+class Named:
+    """A program that is imported when a test of its contract asks for it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, _test: object, _owner: type) -> Program:
+        return whole(importlib.import_module(self.name))
+
+
 #: Whose frames in a traceback are ours.
 OURS: Final = (str(Path(toolspan.__file__).parent), str(Path(wrapt.__file__).parent))
 CANARY: Final = "canary-5d1c"

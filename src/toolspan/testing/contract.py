@@ -29,14 +29,23 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 import toolspan
 from toolspan import containment
-from toolspan.hooks import Adapter, Hook, Mute
+from toolspan.hooks import Adapter, Mute
 from toolspan.lifecycle import drain
 from toolspan.settings import Settings
 from toolspan.testing.hostile import ERRORS, HOSTILE, LOOKS, NAMES, Box
+from toolspan.testing.places import (
+    holder_of,
+    is_inherited,
+    patch_with_setattr,
+    patch_with_wrapt,
+    paths_of,
+    seats_of,
+    stored,
+)
 from toolspan.toolcall import NAME_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from toolspan.testing.tracing import Traced, Tracings
 
@@ -106,92 +115,6 @@ TRIES: Final = 5
 with_any_settings: Final = pytest.mark.parametrize(
     "settings", SETTINGS.values(), ids=SETTINGS.keys()
 )
-
-
-# -- the places of an adapter --------------------------------------------------------------------
-
-
-def paths_of(words: Iterable[Any]) -> list[str]:
-    """Every place where an adapter's words want a layer: of alternatives, the first that exists."""
-    wanted = [
-        path for word in words for path in (word.path, *_also(word), *getattr(word, "decide", ()))
-    ]
-    found = [filter(_exists, [path] if isinstance(path, str) else path) for path in wanted]
-    return sorted({path for paths in found for path in itertools.islice(paths, 1)})
-
-
-def seats_of(adapter: Adapter, program: Program) -> list[str]:
-    """Where its layers sit: of a hook in every class below one, the one in the program's MEMBER."""
-    return sorted({_seat(path, adapter, program) for path in paths_of(adapter.words)})
-
-
-def _seat(path: str, adapter: Adapter, program: Any) -> str:
-    hooks = (word for word in adapter.words if type(word) is Hook and word.subclasses)
-    if not any(path == hook.path for hook in hooks):
-        return path
-    return f"{program.MEMBER.__module__}:{program.MEMBER.__qualname__}.{_place(path)[1]}"
-
-
-def _also(word: Any) -> list[str]:
-    """Other modules that hold the very function."""
-    return [f"{module}:{word.path.partition(':')[2]}" for module in getattr(word, "also", ())]
-
-
-def _exists(path: str) -> bool:
-    try:
-        pkgutil.resolve_name(path)
-    except (ImportError, AttributeError):
-        return False
-    return True
-
-
-def _place(path: str) -> tuple[Any, str]:
-    """The object that holds the last name of a path, and that name."""
-    module, _, qualname = path.partition(":")
-    owner, _, name = qualname.rpartition(".")
-    holder = importlib.import_module(module)
-    return (pkgutil.resolve_name(f"{module}:{owner}") if owner else holder), name
-
-
-def _stored(path: str) -> Any:
-    """What stands at a path itself, before any binding."""
-    return inspect.getattr_static(*_place(path))
-
-
-def _is_inherited(path: str) -> bool:
-    owner, name = _place(path)
-    return name not in vars(owner)
-
-
-# -- somebody else's patch -----------------------------------------------------------------------
-
-
-def _patch_with_wrapt(path: str, seen: Counter[str]) -> Callable[[], None]:
-    """Patch as OpenTelemetry's instrumentors do; undo as they do."""
-    owner, name = _place(path)
-
-    def theirs(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        seen[path] += 1
-        return wrapped(*args, **kwargs)
-
-    wrapt.wrap_function_wrapper(owner, name, theirs)
-    return lambda: setattr(owner, name, _stored(path).__wrapped__)
-
-
-def _patch_with_setattr(path: str, seen: Counter[str]) -> Callable[[], None]:
-    """Patch as anybody does by hand, and put back what was found."""
-    owner, name = _place(path)
-    found, stored = getattr(owner, name), _stored(path)
-
-    @functools.wraps(found)
-    def theirs(*args: Any, **kwargs: Any) -> Any:
-        seen[path] += 1
-        return found(*args, **kwargs)
-
-    bound = isinstance(stored, (classmethod, staticmethod))
-    back = found if _is_inherited(path) else stored
-    setattr(owner, name, staticmethod(theirs) if bound else theirs)
-    return lambda: setattr(owner, name, back)
 
 
 # -- what a host can see -------------------------------------------------------------------------
@@ -330,13 +253,13 @@ class AdapterContract:
         """Instrumentation with nothing set."""
         return trace_with()
 
-    @pytest.fixture(params=[_patch_with_wrapt, _patch_with_setattr])
+    @pytest.fixture(params=[patch_with_wrapt, patch_with_setattr])
     def patch(
         self, request: pytest.FixtureRequest
     ) -> Iterator[Callable[[Counter[str]], Callable[[], None]]]:
         """Somebody's patch of every hooked function; what stood there before is put back."""
-        before = {path: _stored(path) for path in seats_of(self.adapter, self.program)}
-        inherited = set(filter(_is_inherited, before))
+        before = {path: stored(path) for path in seats_of(self.adapter, self.program)}
+        inherited = set(filter(is_inherited, before))
 
         def patched(seen: Counter[str]) -> Callable[[], None]:
             undo = [request.param(path, seen) for path in before]
@@ -345,7 +268,7 @@ class AdapterContract:
         yield patched
         toolspan.uninstrument()
         for path, stood in before.items():
-            owner, name = _place(path)
+            owner, name = holder_of(path)
             delattr(owner, name) if path in inherited else setattr(owner, name, stood)
 
     # -- on, off, and on again
@@ -381,24 +304,24 @@ class AdapterContract:
     def test_instrumenting_twice_is_once_and_one_uninstrument_ends_it(
         self, trace_with: Tracings[Traced]
     ) -> None:
-        before = {path: _stored(path) for path in seats_of(self.adapter, self.program)}
+        before = {path: stored(path) for path in seats_of(self.adapter, self.program)}
         first, second = trace_with(), trace_with()
         self.program.call("hello")
         assert (len(first.tools), len(second.tools)) == (0, 1)
         toolspan.uninstrument()
         self.program.call("hello")
         assert len(second.tools) == 1
-        assert [path for path, function in before.items() if _stored(path) is not function] == []
+        assert [path for path, function in before.items() if stored(path) is not function] == []
 
     def test_every_layer_goes_without_a_trace(
         self, trace_with: Tracings[Traced], path: str
     ) -> None:
-        before, inherited = _stored(path), _is_inherited(path)
+        before, inherited = stored(path), is_inherited(path)
         trace_with()
-        assert _stored(path) is not before
+        assert stored(path) is not before
         toolspan.uninstrument()
-        assert _stored(path) is before
-        assert _is_inherited(path) is inherited
+        assert stored(path) is before
+        assert is_inherited(path) is inherited
 
     # -- beside somebody else's patch
 
@@ -413,7 +336,7 @@ class AdapterContract:
         assert [path for path in passed | seen if passed[path] != seen[path]] in ([], unseen)
 
     def _changed(self, before: Mapping[str, Any]) -> list[str]:
-        return [path for path, stood in before.items() if _stored(path) is not stood]
+        return [path for path, stood in before.items() if stored(path) is not stood]
 
     @pytest.mark.parametrize("ours_first", [True, False], ids=["ours first", "theirs first"])
     def test_uninstrumenting_removes_our_layers_and_nobody_elses(
@@ -424,7 +347,7 @@ class AdapterContract:
     ) -> None:
         seen: Counter[str] = Counter()
         places = seats_of(self.adapter, self.program)
-        before = {path: _stored(path) for path in places if not _is_inherited(path)}
+        before = {path: stored(path) for path in places if not is_inherited(path)}
         undo = patch(seen)
         assert self.program.call("hello") == "hello"
         passed = Counter(seen)
@@ -435,7 +358,7 @@ class AdapterContract:
         if ours_first:
             undo = patch(seen)
         self._call_gives(traced, seen, 1, passed)
-        theirs = {path: _stored(path) for path in before} if ours_first else {}
+        theirs = {path: stored(path) for path in before} if ours_first else {}
         toolspan.uninstrument()
         assert self._changed(theirs) == []
         self._call_gives(traced, seen, 0, passed)

@@ -1,14 +1,19 @@
 """OpenAI Agents: every function tool, MCP's and another agent's too, is invoked at one place.
 
-What the tool raises is swallowed below that and told to the model, so a witness says it. A program
-that calls a tool's own `on_invoke_tool` passes by.
+Tools that are no functions have places of their own (`openai_local`). What a tool raises is
+swallowed below those and told to the model, so a witness says it. A program that calls a tool's own
+`on_invoke_tool` passes by. A voice's session is no run: unless the program has a span around it,
+each of its calls is a trace.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from toolspan.adapters import openai_local, openai_refused
 from toolspan.adapters.model_json import arguments
+from toolspan.adapters.openai_local import ACTIONS, STARTS
+from toolspan.adapters.openai_refused import asked
 from toolspan.hooks import Adapter, Hook, Invocation, Pending, Refusal, Run, RunFacts, Witness
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
@@ -51,32 +56,35 @@ def swallowed(invocation: Invocation, message: Any) -> Outcome | None:
     return Outcome(error="error" if default else "tool_error", exception=error)
 
 
+def waits_inside(_invocation: Invocation, _none: Any) -> Outcome:
+    """An agent that is this tool waits for a person, and will go on in a further call."""
+    return Outcome(error="interrupted")
+
+
 def unknown_tool(invocation: Invocation, error: Any) -> tuple[ToolCall, Outcome] | None:
     """The run fails over the first call of the response whose tool is not there."""
     calls = [one for one in invocation.get("response").output if hasattr(one, "arguments")]
     found = (one for one in calls if _says(error, f"Tool {one.name} not found in agent"))
     call = next(found, None)
-    return None if call is None else (_asked(call), Outcome(error="unknown_tool"))
+    return None if call is None else (asked(call), Outcome(error="unknown_tool"))
 
 
 def unknown_tool_told(invocation: Invocation, _message: Any) -> tuple[ToolCall, Outcome]:
     """Where the run is configured to tell the model."""
-    return _asked(invocation.get("tool_call")), Outcome(error="unknown_tool")
+    return asked(invocation.get("tool_call")), Outcome(error="unknown_tool")
 
 
 def denied(invocation: Invocation, _message: Any) -> tuple[ToolCall, Outcome]:
-    """A person rejected the call."""
-    return _asked(invocation.get("tool_call")), Outcome(error="denied")
+    """A person rejected the call, of whatever kind."""
+    wish, kind = invocation.get("tool_call"), invocation.get("tool_type")
+    known = ToolCall(name=invocation.get("tool_name"), id=invocation.get("call_id"))
+    return asked(wish) if kind == "function" else known, Outcome(error="denied")
 
 
 def waits(invocation: Invocation, result: Any) -> ToolCall | None:
     """A person is to be asked, inside the framework's own span of the call."""
     waiting = is_a(getattr(result, "run_item", None), "ToolApprovalItem")
-    return _asked(invocation.get("tool_call")) if waiting else None
-
-
-def _asked(call: Any) -> ToolCall:
-    return ToolCall(name=call.name, arguments=arguments(call.arguments), id=call.call_id)
+    return asked(invocation.get("tool_call")) if waiting else None
 
 
 def _says(error: Any, beginning: str) -> bool:
@@ -101,14 +109,12 @@ def is_agents(invocation: Invocation) -> bool:
     return is_a(invocation.instance.span_data, "AgentSpanData")
 
 
-#: What the framework shows to whoever listens: a neighbour has its span then.
-STARTS = tuple(f"agents.tracing.spans:{span}.start" for span in ("SpanImpl", "NoOpSpan"))
-
 ADAPTER = Adapter(
     name="openai-agents",
     title="OpenAI Agents",
     traces=(
-        "every function tool, MCP's and agents' as tools; unknown tools, rejected calls; the run"
+        "every tool that runs here: functions, MCP's, agents as tools, shells, patches, computers; "
+        "unknown tools, rejected calls; the run"
     ),
     distribution="openai-agents",
     versions=">=0.20,<1",
@@ -117,10 +123,13 @@ ADAPTER = Adapter(
             "agents.tool:_invoke_function_tool_with_metadata", read, outcome, raised, also=(CALLS,)
         ),
         Witness("agents.tool:maybe_invoke_function_tool_failure_error_function", swallowed),
+        Witness("agents.agent:record_agent_tool_run_result", waits_inside, "before"),
         Witness("agents.tool:default_tool_timeout_error_message", timed_out),
         Refusal(f"{TURNS}:process_model_response", unknown_tool, "raised"),
         Refusal(f"{TURNS}:_resolve_tool_not_found_message", unknown_tool_told),
-        Refusal(f"{CALLS}:resolve_approval_rejection_message", denied, also=(TURNS,)),
+        Refusal(f"{CALLS}:resolve_approval_rejection_message", denied, also=(TURNS, ACTIONS)),
+        *openai_refused.WORDS,
+        *openai_local.WORDS,
         Pending(f"{CALLS}:_FunctionToolBatchExecutor._maybe_execute_tool_approval", waits),
         Run("agents.run:Runner.run", read_run, decide=STARTS, deciding_at=is_agents),
         Run("agents.run:Runner.run_sync", read_run, decide=STARTS, deciding_at=is_agents),

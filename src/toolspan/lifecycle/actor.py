@@ -91,7 +91,7 @@ def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
     return _acting(getattr(decision.word, "deciding", "after"), target, decide)
 
 
-def _refusal(_adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
+def _refusal(adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
     @contained
     def note(instance: Any, args: Any, kwargs: Any, seen: Any) -> None:
         if not TRACING.active:
@@ -99,9 +99,12 @@ def _refusal(_adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
         found = refusal.read(Invocation(instance, args, kwargs, target.parameters), seen)
         if found is None:
             return
-        live = begin_call(found[0])
-        if live is not None:
-            live.over(found[1])
+        call, outcome = found
+        around = _call_of(adapter.words)
+        if around is not None and type(call.id) is str and around.call.id == call.id:
+            around.tell(outcome)  # it began before that was decided
+        elif (live := begin_call(call)) is not None:
+            live.over(outcome)
 
     return _acting(refusal.when, target, note)
 

@@ -161,3 +161,13 @@ def test_a_function_that_makes_the_output_is_a_call_and_a_type_is_none(traced):
     assert SECRET not in "".join(span.to_json() for span in traced.spans)
     run(wish("answer", 0, x=1), output_type=ToolOutput(Answer, name="answer"))
     assert len(tools(traced)) == 2
+
+
+def test_a_tool_of_langchain_is_one_call(traced):
+    langchain_core = pytest.importorskip("langchain_core.tools")
+    from pydantic_ai.ext.langchain import tool_from_langchain
+
+    made = langchain_core.tool(add)
+    run(ADD, tools=[tool_from_langchain(made)])
+    assert outcomes(traced) == [("add", "ok")]
+    assert_each_ran_in_its_own(traced)

@@ -1,19 +1,21 @@
 """LangChain and LangGraph: every tool runs through BaseTool.run or arun, every graph streams.
 
 The callback-based neighbours open their spans inside `on_tool_start` and `on_chain_start`, so it
-is decided there whose span it is. A handled error leaves `run` as an ordinary message.
+is decided there whose span it is. A handled error leaves `run` as an ordinary message. Another
+framework's tool may be one of these. Not seen: a tool of a class that has an `invoke` of its own,
+without its parent's.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from toolspan.hooks import Adapter, Hook, Invocation, Refusal, Run, RunFacts, Witness
+from toolspan.adapters.langchain_refused import WORDS
+from toolspan.hooks import Adapter, Hook, Invocation, Run, RunFacts, Witness
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 CALLBACKS = "langchain_core.callbacks.manager"
 UNNAMED, AGENT = "LangGraph", "lc_agent_name"
-REVIEW = "langchain.agents.middleware.human_in_the_loop"
 
 
 def read(invocation: Invocation) -> ToolCall:
@@ -76,25 +78,6 @@ def failed(invocation: Invocation, _value: Any) -> Outcome:
     return raised(error) or Outcome(error="error", exception=error)
 
 
-def unknown_tool(invocation: Invocation, message: Any) -> tuple[ToolCall, Outcome] | None:
-    """The model asked for a tool that the node does not have."""
-    if message is None:
-        return None
-    return _asked(invocation.get("call")), Outcome(error="unknown_tool")
-
-
-def denied(invocation: Invocation, answer: Any) -> tuple[ToolCall, Outcome] | None:
-    """A person rejected the call, or answered in the tool's place."""
-    message = answer[1] if type(answer) is tuple else answer
-    if message is None:
-        return None
-    return _asked(invocation.get("tool_call")), Outcome(error="denied")
-
-
-def _asked(call: Any) -> ToolCall:
-    return ToolCall(name=call["name"], arguments=call["args"], id=call["id"])
-
-
 def read_run(invocation: Invocation) -> RunFacts:
     """A graph that starts to stream is a run; a resuming input takes up an earlier one.
 
@@ -126,21 +109,18 @@ ENDS = ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
 ADAPTER = Adapter(
     name="langchain",
     title="LangChain, LangGraph",
-    traces="every run of a tool; unknown tools, rejected and interrupted calls; the graph's run",
+    traces="every run of a tool; unknown tools, rejected and interrupted calls, and those that "
+    "middleware answers; the graph's run",
     distribution="langchain-core",
     versions=">=0.3.23,<2",
     words=(
-        Hook(f"{TOOLS}:BaseTool.run", read, outcome, raised, TOOL_STARTS),
-        Hook(f"{TOOLS}:BaseTool.arun", read, outcome, raised, TOOL_STARTS),
+        Hook(f"{TOOLS}:BaseTool.run", read, outcome, raised, TOOL_STARTS, inside=True),
+        Hook(f"{TOOLS}:BaseTool.arun", read, outcome, raised, TOOL_STARTS, inside=True),
         Witness(f"{TOOLS}:BaseTool._to_args_and_kwargs", refused_arguments, "raised"),
         Witness(f"{TOOLS}:_handle_tool_error", handled_error),
         *(Witness(f"{CALLBACKS}:{end}.on_tool_end", answered, "before") for end in ENDS),
         *(Witness(f"{CALLBACKS}:{end}.on_tool_error", failed, "before") for end in ENDS),
-        Refusal("langgraph.prebuilt.tool_node:ToolNode._validate_tool_call", unknown_tool),
-        Refusal(
-            (f"{REVIEW}:_answer_message", f"{REVIEW}:HumanInTheLoopMiddleware._process_decision"),
-            denied,
-        ),
+        *WORDS,
         *(
             Run(tuple(f"{graph}.{way}" for graph in GRAPHS), read_run, raised, RUN_STARTS)
             for way in ("stream", "astream")

@@ -2,8 +2,8 @@
 
 That span begins inside `execute_tool_call` and around `_raw_execute`, where it is decided whose it
 is; a failed validation has one before. What makes both can be reached from 2.68 on: before, they
-keep texts, a cancellation's ERROR, and the one of a failed validation stands beside ours. Not seen:
-`call_tool` of a toolset, where a program calls that itself, and from where external tools run.
+keep texts, a cancellation's ERROR, and the one of a failed validation stands beside ours. What is
+not seen: `call_tool` of a toolset that a program calls itself, and external tools.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ ADAPTER = Adapter(
     name="pydantic-ai",
     title="Pydantic AI",
     traces=(
-        "every function and MCP tool, and functions that make the output, its own span adopted where "
+        "every function and MCP tool, functions that make the output, its own span adopted where "
         "it is on (whole from 2.68); refused calls; the run"
     ),
     distribution="pydantic-ai-slim",

@@ -12,23 +12,18 @@ from typing import Any
 
 from toolspan.adapters.langchain_refused import WORDS
 from toolspan.hooks import Adapter, Hook, Invocation, Run, RunFacts, Witness
+from toolspan.hooks.readers import fails, gives, raises
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
-CALLBACKS = "langchain_core.callbacks.manager"
 UNNAMED, AGENT = "LangGraph", "lc_agent_name"
 
 
 def read(invocation: Invocation) -> ToolCall:
     """Read the tool and its input without what the framework injects; the run knows the agent."""
-    tool = invocation.instance
-    return ToolCall(
-        name=tool.name,
-        description=tool.description,
-        arguments=_arguments(tool, invocation.get("tool_input")),
-        id=invocation.get("tool_call_id"),
-        conversation=_conversation(invocation.get("config") or {}),
-        functions=(getattr(tool, "func", None), getattr(tool, "coroutine", None)),
-    )
+    tool, thread = invocation.instance, _conversation(invocation.get("config") or {})
+    given, id_ = _arguments(tool, invocation.get("tool_input")), invocation.get("tool_call_id")
+    runs = (getattr(tool, "func", None), getattr(tool, "coroutine", None))
+    return ToolCall(tool.name, given, tool.description, id_, conversation=thread, functions=runs)
 
 
 def _arguments(tool: Any, given: Any) -> Any:
@@ -57,27 +52,6 @@ def raised(error: BaseException) -> Outcome | None:
     return Outcome(error="interrupted") if is_a(error, "GraphBubbleUp") else None
 
 
-def refused_arguments(_invocation: Invocation, error: Any) -> Outcome:
-    """The arguments did not fit the tool's schema."""
-    return Outcome(error="invalid_arguments", exception=error)
-
-
-def handled_error(invocation: Invocation, _value: Any) -> Outcome:
-    """The exception that `handle_tool_error` turns into a message."""
-    return Outcome(error="tool_error", exception=invocation.get("e"))
-
-
-def answered(invocation: Invocation, _value: Any) -> Outcome:
-    """What the callbacks are told, before a neighbour's span ends there."""
-    return outcome(invocation.get("output"))
-
-
-def failed(invocation: Invocation, _value: Any) -> Outcome:
-    """The exception that the callbacks are told."""
-    error = invocation.get("error")
-    return raised(error) or Outcome(error="error", exception=error)
-
-
 def read_run(invocation: Invocation) -> RunFacts:
     """A graph that starts to stream is a run; a resuming input takes up an earlier one.
 
@@ -99,12 +73,13 @@ def _text(content: Any) -> str | None:
     return content if type(content) is str else None
 
 
+CALLBACKS = "langchain_core.callbacks.manager"
 MANAGERS = (f"{CALLBACKS}:CallbackManager", f"{CALLBACKS}:AsyncCallbackManager")
 TOOL_STARTS = tuple(f"{manager}.on_tool_start" for manager in MANAGERS)
 RUN_STARTS = tuple(f"{manager}.on_chain_start" for manager in MANAGERS)
+ENDS = tuple(f"{manager}ForToolRun" for manager in MANAGERS)
 TOOLS = "langchain_core.tools.base"
 GRAPHS = ("langgraph.pregel.main:Pregel", "langgraph.pregel:Pregel")
-ENDS = ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
 
 ADAPTER = Adapter(
     name="langchain",
@@ -116,10 +91,11 @@ ADAPTER = Adapter(
     words=(
         Hook(f"{TOOLS}:BaseTool.run", read, outcome, raised, TOOL_STARTS, inside=True),
         Hook(f"{TOOLS}:BaseTool.arun", read, outcome, raised, TOOL_STARTS, inside=True),
-        Witness(f"{TOOLS}:BaseTool._to_args_and_kwargs", refused_arguments, "raised"),
-        Witness(f"{TOOLS}:_handle_tool_error", handled_error),
-        *(Witness(f"{CALLBACKS}:{end}.on_tool_end", answered, "before") for end in ENDS),
-        *(Witness(f"{CALLBACKS}:{end}.on_tool_error", failed, "before") for end in ENDS),
+        Witness(f"{TOOLS}:BaseTool._to_args_and_kwargs", fails("invalid_arguments"), "raised"),
+        Witness(f"{TOOLS}:_handle_tool_error", fails("tool_error", "e")),
+        # What the callbacks are told, before a neighbour's span ends there:
+        *(Witness(f"{one}.on_tool_end", gives(outcome, "output"), "before") for one in ENDS),
+        *(Witness(f"{one}.on_tool_error", raises(raised, "error"), "before") for one in ENDS),
         *WORDS,
         *(
             Run(tuple(f"{graph}.{way}" for graph in GRAPHS), read_run, raised, RUN_STARTS)

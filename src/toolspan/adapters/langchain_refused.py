@@ -5,19 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from toolspan.hooks import Carrier, Invocation, Refusal, WordOfAdapter
+from toolspan.hooks.readers import refuses
 from toolspan.toolcall import Outcome, ToolCall
 
 
 def asked(call: Any) -> ToolCall:
     """What the model asks for."""
-    return ToolCall(name=call["name"], arguments=call["args"], id=call["id"])
-
-
-def unknown_tool(invocation: Invocation, message: Any) -> tuple[ToolCall, Outcome] | None:
-    """The model asked for a tool that the node does not have."""
-    if message is None:
-        return None
-    return asked(invocation.get("call")), Outcome(error="unknown_tool")
+    return ToolCall(call["name"], call["args"], id=call["id"])
 
 
 def denied(invocation: Invocation, answer: Any) -> tuple[ToolCall, Outcome] | None:
@@ -54,7 +48,7 @@ REVIEW = f"{MIDDLEWARE}.human_in_the_loop"
 LIMIT = f"{MIDDLEWARE}.tool_call_limit:ToolCallLimitMiddleware"
 
 WORDS: tuple[WordOfAdapter, ...] = (
-    Refusal(f"{NODE}._validate_tool_call", unknown_tool),
+    Refusal(f"{NODE}._validate_tool_call", refuses("unknown_tool", "call", asked)),
     Refusal(
         (f"{REVIEW}:_answer_message", f"{REVIEW}:HumanInTheLoopMiddleware._process_decision"),
         denied,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolspan.hooks import Hook, Invocation, Witness, WordOfAdapter
+from toolspan.hooks.readers import fails
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 #: Where the call of each kind says what is to be done, and where its tool is.
@@ -53,11 +54,6 @@ def over(_invocation: Invocation, _none: Any) -> Outcome:
     return Outcome()
 
 
-def swallowed(invocation: Invocation, _none: Any) -> Outcome:
-    """What the program's own code raised, of which the model is told."""
-    return Outcome(error="error", exception=invocation.get("exc"))
-
-
 ACTIONS = "agents.run_internal.tool_actions"
 #: What the framework shows to whoever listens: a neighbour has its span then.
 STARTS = tuple(f"agents.tracing.spans:{span}.start" for span in ("SpanImpl", "NoOpSpan"))
@@ -72,7 +68,7 @@ WORDS: tuple[WordOfAdapter, ...] = (
         for kind in ("Computer", "Shell", "ApplyPatch", "CustomTool")
     ),
     Hook(f"{ACTIONS}:LocalShellAction.execute", read, outcome),  # which is shown to nobody
-    Witness(f"{ACTIONS}:log_tool_action_error", swallowed, "before"),
+    Witness(f"{ACTIONS}:log_tool_action_error", fails("error", "exc"), "before"),
     Witness(f"{ACTIONS}:resolve_approval_status", waits),
     Witness(ENDS, over, "before"),
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolspan.adapters.model_json import arguments
 from toolspan.hooks import Invocation, Refusal, WordOfAdapter
+from toolspan.hooks.readers import parsed
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
@@ -13,7 +13,7 @@ def asked(call: Any, agent: Any = None) -> ToolCall:
     """What the model asks for."""
     return ToolCall(
         name=call.name,
-        arguments=arguments(call.arguments),
+        arguments=parsed(call.arguments),
         id=call.call_id,
         agent=getattr(agent, "name", None),
     )

@@ -10,19 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolspan.adapters.model_json import arguments
 from toolspan.adapters.pydantic_ai_output import MANAGER, WORDS, call_of, outcome, raised
-from toolspan.hooks import (
-    Adapter,
-    Enrich,
-    Hook,
-    Invocation,
-    Mute,
-    Refusal,
-    Run,
-    RunFacts,
-    says,
-)
+from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Refusal, Run, RunFacts
+from toolspan.hooks.readers import parsed, says
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
@@ -43,7 +33,7 @@ def read_body(invocation: Invocation) -> ToolCall:
 def read_invalid(invocation: Invocation) -> ToolCall:
     """Read the call whose failed validation the framework traces itself."""
     call, tool = invocation.get("call"), invocation.get("tool_def")
-    return call_of(call, tool, invocation.get("ctx"), arguments(call.args))
+    return call_of(call, tool, invocation.get("ctx"), parsed(call.args))
 
 
 def invalid(error: BaseException) -> Outcome:
@@ -54,7 +44,7 @@ def invalid(error: BaseException) -> Outcome:
 def refused(invocation: Invocation, _none: Any) -> tuple[ToolCall, Outcome] | None:
     """No such tool, none for now, or arguments that do not fit, where nobody traced that."""
     call, tool, context = (invocation.get(name) for name in ("call", "tool", "ctx"))
-    error, asked = invocation.get("error"), call_of(call, tool, context, arguments(call.args))
+    error, asked = invocation.get("error"), call_of(call, tool, context, parsed(call.args))
     if tool is None:
         return asked, Outcome(error="unknown_tool")
     if is_a(error, "_ToolUnavailable"):
@@ -67,7 +57,7 @@ def denied(invocation: Invocation, _part: Any) -> tuple[ToolCall, Outcome] | Non
     if not is_a(invocation.get("tool_result"), "ToolDenied"):
         return None
     call = invocation.get("call")
-    asked = ToolCall(name=call.tool_name, arguments=arguments(call.args), id=call.tool_call_id)
+    asked = ToolCall(call.tool_name, parsed(call.args), id=call.tool_call_id)
     return asked, Outcome(error="denied")
 
 
@@ -92,10 +82,8 @@ TEXTS = ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result", "tool_argument
 ADAPTER = Adapter(
     name="pydantic-ai",
     title="Pydantic AI",
-    traces=(
-        "every function and MCP tool, functions that make the output, its own span adopted where "
-        "it is on (whole from 2.68); refused calls; the run"
-    ),
+    traces="every function and MCP tool, functions that make the output, its own span adopted "
+    "where it is on (whole from 2.68); refused calls; the run",
     distribution="pydantic-ai-slim",
     versions=">=2.30,<3",
     words=(

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolspan.adapters.model_json import arguments
 from toolspan.hooks import Hook, Invocation, Refusal, WordOfAdapter
+from toolspan.hooks.readers import parsed
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
 def call_of(call: Any, tool: Any, context: Any, given: Any) -> ToolCall:
     """A call of a tool, which may not be there."""
-    definition = getattr(tool, "tool_def", tool)
-    return ToolCall(
-        name=call.tool_name,
-        description=getattr(definition, "description", None),
-        arguments=given,
-        id=call.tool_call_id,
-        agent=getattr(context.agent, "name", None),
-        conversation=context.conversation_id,
-    )
+    described = getattr(getattr(tool, "tool_def", tool), "description", None)
+    agent, conversation = getattr(context.agent, "name", None), context.conversation_id
+    name, id_ = call.tool_name, call.tool_call_id
+    return ToolCall(name, given, described, id_, agent=agent, conversation=conversation)
 
 
 def outcome(value: Any) -> Outcome:
@@ -59,7 +54,7 @@ def failed_validator(_invocation: Invocation, checked: Any) -> tuple[ToolCall, O
     error = checked.validation_error
     if not is_a(error, "ToolFailedError"):
         return None
-    call = call_of(checked.call, checked.tool, checked.ctx, arguments(checked.call.args))
+    call = call_of(checked.call, checked.tool, checked.ctx, parsed(checked.call.args))
     return call, Outcome(error="invalid_arguments", exception=error.__cause__)
 
 
@@ -68,7 +63,7 @@ def skipped(invocation: Invocation, _none: Any) -> tuple[ToolCall, Outcome] | No
     call, context = invocation.get("call"), invocation.instance.tool_manager.ctx
     if call is None:
         return None
-    return call_of(call, None, context, arguments(call.args)), Outcome(error="denied")
+    return call_of(call, None, context, parsed(call.args)), Outcome(error="denied")
 
 
 MANAGER = "pydantic_ai.tool_manager:ToolManager"

@@ -52,15 +52,6 @@ def refused(invocation: Invocation, _none: Any) -> tuple[ToolCall, Outcome] | No
     return (asked, invalid(error)) if is_a(context.tracer, "NoOpTracer") else None
 
 
-def denied(invocation: Invocation, _part: Any) -> tuple[ToolCall, Outcome] | None:
-    """A person rejected the call."""
-    if not is_a(invocation.get("tool_result"), "ToolDenied"):
-        return None
-    call = invocation.get("call")
-    asked = ToolCall(call.tool_name, parsed(call.args), id=call.tool_call_id)
-    return asked, Outcome(error="denied")
-
-
 def read_run(invocation: Invocation) -> RunFacts:
     """A run of an agent; its conversation, if the program named it."""
     agent, conversation = invocation.instance, invocation.get("conversation_id")
@@ -93,7 +84,6 @@ ADAPTER = Adapter(
         Hook(f"{NATIVE}:Instrumentation.on_tool_validate_error", read_invalid, raised=invalid),
         Mute(SPANS, says("pydantic_ai.tool.failure_stage", "validation"), texts=TEXTS),
         Refusal(f"{MANAGER}._make_validation_failure", refused, "before"),
-        Refusal("pydantic_ai._tool_execution:build_tool_return_part", denied),
         *WORDS,
         Run("pydantic_ai.agent:Agent.iter", read_run, manager=True),
     ),

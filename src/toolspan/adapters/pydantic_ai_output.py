@@ -66,6 +66,15 @@ def skipped(invocation: Invocation, _none: Any) -> tuple[ToolCall, Outcome] | No
     return call_of(call, None, context, parsed(call.args)), Outcome(error="denied")
 
 
+def denied(invocation: Invocation, _part: Any) -> tuple[ToolCall, Outcome] | None:
+    """A person rejected the call."""
+    if not is_a(invocation.get("tool_result"), "ToolDenied"):
+        return None
+    call = invocation.get("call")
+    asked = ToolCall(call.tool_name, parsed(call.args), id=call.tool_call_id)
+    return asked, Outcome(error="denied")
+
+
 MANAGER = "pydantic_ai.tool_manager:ToolManager"
 PROCESSOR = "pydantic_ai._tool_execution:_ToolCallProcessor"
 #: Where it has no function of its own yet, calls that come too late are not seen.
@@ -77,4 +86,5 @@ WORDS: tuple[WordOfAdapter, ...] = (
     Hook(f"{MANAGER}.execute_output_tool_call", read_output, outcome, raised, (MAKES,), "before"),
     Refusal(f"{MANAGER}.validate_tool_call", failed_validator),
     Refusal(SKIPS, skipped, "before"),
+    Refusal("pydantic_ai._tool_execution:build_tool_return_part", denied),
 )

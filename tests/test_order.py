@@ -164,7 +164,7 @@ def _by_hand(owner, name, saved, label, log, kind):
             return below(*args)
 
         return classmethod(patched)
-    below = getattr(owner, name) if saved is MISSING or isinstance(saved, staticmethod) else saved
+    below = getattr(owner, name)
 
     @kept(below)
     def patched(*args):

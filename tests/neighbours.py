@@ -146,7 +146,9 @@ NEIGHBOURS = {
         "official": "has none",
         "OpenInference": openinference("mcp", "MCPInstrumentor", tools=False),
         "OpenLLMetry": openllmetry("mcp", "McpInstrumentor"),
-        "OpenLIT": "not measured",
+        "OpenLIT": OPENLIT._replace(
+            tools=False, says="one span a side; the client's is its own, which alone names no tool"
+        ),
         "Logfire": Neighbour("logfire", "logfire:instrument_mcp"),
     },
     "mcp-2": {
@@ -203,7 +205,11 @@ NEIGHBOURS = {
     },
 }
 #: Two that double each other: we add no third span, and count once.
-PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
+PAIRS = {
+    "openai-agents": ("official+Logfire", "Logfire+official"),
+    "llamaindex": ("official+OpenInference", "OpenLLMetry+official", "official+native"),
+    "mcp-1": ("OpenLLMetry+Logfire", "Logfire+OpenLLMetry"),
+}
 
 
 class After(str):
@@ -263,6 +269,11 @@ GAPS = {
     ("pydantic-ai", "Logfire"): {
         "cancelled": "with content on: its span calls every exception that is recorded on it an error",
     },
+    ("mcp-1", "OpenLIT"): dict.fromkeys(
+        ("sync", "async", "parallel", "raising"),
+        "of its nine spans of a call the client's that it sends with is the one; the others name no "
+        "tool, and those of the server's functions stand between the server's and the body",
+    ),
     ("mcp-2", "OpenLIT"): dict.fromkeys(("sync", "async", "parallel", "raising"), _NO_TOOL),
     ("mcp-1", "Logfire"): dict.fromkeys(
         ("sync", "async", "parallel", "raising"),
@@ -449,6 +460,7 @@ def told_of(program, situation, seen, contained):
         "measured": measured(seen.reader),
         "contained": list(contained),
         "tools": [plain(span) for span in tool_spans(asked)],
+        "doubled": toolspan.status().doubled,
     }
 
 

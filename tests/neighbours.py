@@ -104,13 +104,14 @@ OPENLIT = Neighbour("openlit", "openlit")
 _UNNAMED = {"tools": False, "says": "one span, which alone names no tool"}
 THEIR_OWN = "the framework's: it has none that names a tool"
 BESIDE_OURS = "two spans, counted once"
+POINTS_TO = "has no `instrument_...()` for it: its documentation points to {}'s"
 #: Who traces by themselves, whoever else does: MCP 2, FastMCP and Google ADK.
 ALWAYS = {"mcp-python-sdk", "fastmcp", "gcp.vertex.agent"}
 VENDORS = ("native", "official", "OpenInference", "OpenLLMetry", "OpenLIT", "Logfire")
 #: Framework -> neighbour -> who brings it, or why there is none.
 NEIGHBOURS = {
     "langchain": {
-        "native": "LangSmith's, made afterwards in a thread of its own: never current",
+        "native": Neighbour("langsmith", "langsmith", says=f"LangSmith's: {BESIDE_OURS}"),
         "official": official("langchain", "LangChainInstrumentor"),
         "OpenInference": openinference("langchain", "LangChainInstrumentor"),
         "OpenLLMetry": openllmetry("langchain", "LangchainInstrumentor"),
@@ -139,14 +140,16 @@ NEIGHBOURS = {
         "OpenInference": openinference("smolagents", "SmolagentsInstrumentor"),
         "OpenLLMetry": "has none",
         "OpenLIT": OPENLIT,
-        "Logfire": "has none",
+        "Logfire": POINTS_TO.format("OpenInference"),
     },
     "mcp-1": {
         "native": "has none",
         "official": "has none",
         "OpenInference": openinference("mcp", "MCPInstrumentor", tools=False),
         "OpenLLMetry": openllmetry("mcp", "McpInstrumentor"),
-        "OpenLIT": "not measured",
+        "OpenLIT": OPENLIT._replace(
+            tools=False, says="one span a side; the client's is its own, which alone names no tool"
+        ),
         "Logfire": Neighbour("logfire", "logfire:instrument_mcp"),
     },
     "mcp-2": {
@@ -163,7 +166,7 @@ NEIGHBOURS = {
         "OpenInference": openinference("llama-index", "LlamaIndexInstrumentor"),
         "OpenLLMetry": openllmetry("llamaindex", "LlamaIndexInstrumentor", **_UNNAMED),
         "OpenLIT": OPENLIT._replace(tools=False),
-        "Logfire": "has none",
+        "Logfire": POINTS_TO.format("OpenLLMetry"),
     },
     "crewai": {
         "native": "has a provider of its own, which sends to CrewAI only",
@@ -173,7 +176,7 @@ NEIGHBOURS = {
         "OpenLIT": OPENLIT._replace(
             tools=False, says="one span: ours, but for tools of a class of their own"
         ),
-        "Logfire": "has none",
+        "Logfire": POINTS_TO.format("OpenInference"),
     },
     "google-adk": {
         "native": Neighbour("google-adk", "always"),
@@ -203,7 +206,11 @@ NEIGHBOURS = {
     },
 }
 #: Two that double each other: we add no third span, and count once.
-PAIRS = {"openai-agents": ("official+Logfire", "Logfire+official")}
+PAIRS = {
+    "openai-agents": ("official+Logfire", "Logfire+official"),
+    "llamaindex": ("official+OpenInference", "OpenLLMetry+official", "official+native"),
+    "mcp-1": ("OpenLLMetry+Logfire", "Logfire+OpenLLMetry"),
+}
 
 
 class After(str):
@@ -227,8 +234,20 @@ _APART = (
     "its spans are made by hooks that the command line calls beside the tool, never current, and "
     "may end before the call's end is told: they stand beside ours (and are not counted)"
 )
+_AFTERWARDS = (
+    "its spans are made afterwards in a thread of its own, never current: they stand beside ours "
+    "(and are not counted)"
+)
 #: (framework, neighbour) -> situation -> what cannot be right, read in the neighbour's source.
 GAPS = {
+    ("langchain", "native"): dict.fromkeys(
+        (
+            *("sync", "async", "streaming", "parallel", "raising", "soft error"),
+            *("invalid arguments", "approval granted later", "retry", "agent as a tool"),
+            *("direct call", "MCP tools", "200 calls at once"),
+        ),
+        _AFTERWARDS,
+    ),
     ("langchain", "official"): {
         "cancelled": "its callback for the end calls a cancellation an error, and comes after us",
     },
@@ -263,6 +282,11 @@ GAPS = {
     ("pydantic-ai", "Logfire"): {
         "cancelled": "with content on: its span calls every exception that is recorded on it an error",
     },
+    ("mcp-1", "OpenLIT"): dict.fromkeys(
+        ("sync", "async", "parallel", "raising"),
+        "around the two sides, and between the server's and the body, stand its spans of other "
+        "functions, which name no tool",
+    ),
     ("mcp-2", "OpenLIT"): dict.fromkeys(("sync", "async", "parallel", "raising"), _NO_TOOL),
     ("mcp-1", "Logfire"): dict.fromkeys(
         ("sync", "async", "parallel", "raising"),
@@ -326,6 +350,10 @@ GAPS = {
 # -- what the children do ------------------------------------------------------------------------
 
 
+#: What waits for spans that are made in other threads.
+WAITS = []
+
+
 class Seen:
     """Where the spans and measurements of one child go."""
 
@@ -355,7 +383,7 @@ def enable(framework, neighbour, seen):
         instrumentor.instrument()
         assert instrumentor.is_instrumented_by_opentelemetry
     else:
-        ways = openlit, native, rewritten, registered
+        ways = openlit, native, rewritten, registered, langsmith
         {"always": bool, **{way.__name__: way for way in ways}}[how]()
 
 
@@ -388,6 +416,17 @@ def rewritten():
 
     trace.get_tracer_provider().add_span_processor(OpenInferenceSpanProcessor())
     native()
+
+
+def langsmith():
+    """Its mode for OpenTelemetry: nothing else is sent, and spans go to the global provider."""
+    from langchain_core.tracers.langchain import wait_for_all_tracers
+    from langsmith.utils import get_env_var
+
+    os.environ.update(LANGSMITH_TRACING="true", LANGSMITH_TRACING_MODE="otel")
+    os.environ.update(LANGSMITH_API_KEY="none", LANGSMITH_ENDPOINT="http://127.0.0.1:9")
+    get_env_var.cache_clear()
+    WAITS.append(wait_for_all_tracers)
 
 
 def registered():
@@ -436,6 +475,8 @@ def told_of(program, situation, seen, contained):
     seen.reader.get_metrics_data()
     toolspan.stats().reset()
     contextvars.Context().run(act, program, situation)  # what a neighbour leaves there ends there
+    for wait in WAITS:
+        wait()
     rows = [row for row in toolspan.stats().rows() if row.side != "server"]
     spans = seen.exporter.get_finished_spans()
     calls = getattr(program, "BESIDE", {}).get(situation) or calls_of(program, situation)
@@ -449,6 +490,7 @@ def told_of(program, situation, seen, contained):
         "measured": measured(seen.reader),
         "contained": list(contained),
         "tools": [plain(span) for span in tool_spans(asked)],
+        "doubled": toolspan.status().doubled,
     }
 
 

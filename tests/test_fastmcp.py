@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import random
 from collections import Counter
 from itertools import pairwise
+from pkgutil import resolve_name
 
 import pytest
 from opentelemetry import context
@@ -173,6 +176,59 @@ def test_a_call_that_takes_too_long_is_a_timeout(start, server):
         calls(server, ("nap", {}), timeout=0.05)
     client, _ = sides(traced)
     assert [span.attributes["toolspan.outcome"] for span in client] == ["timeout"]
+
+
+#: Functions on which both adapters have a layer, and one that only the SDK's has.
+SHARED = (
+    "mcp.server.runner:ServerRunner._on_request",
+    "mcp.client.session:ClientSession.call_tool",
+)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whoever_was_on_before_a_call_is_a_pair_of_spans_and_later_no_layer_is_left(
+    trace_with, server, monkeypatch, seed
+):
+    choose = random.Random(seed)
+    owners = [resolve_name(path.rpartition(".")[0]) for path in SHARED if _is_there(path)]
+    names = [path.rpartition(".")[2] for path in SHARED if _is_there(path)]
+    before = [vars(owner)[name] for owner, name in zip(owners, names, strict=True)]
+    for _ in range(6):
+        act = choose.choice(["fastmcp", "mcp", "all", "patch", "off"])
+        if act == "patch":
+            at = choose.randrange(len(owners))
+            before[at] = passing(owners[at], names[at], choose.choice([True, False]), monkeypatch)
+        elif act == "off":
+            toolspan.uninstrument()
+            for owner, name, function in zip(owners, names, before, strict=True):
+                assert vars(owner)[name] is function
+        else:
+            trace_with(*([] if act == "all" else [act]))
+    traced = trace_with()
+    calls(server, ("add", ground_truth.ONE_AND_TWO))
+    joined(traced)
+    toolspan.uninstrument()
+    monkeypatch.undo()
+
+
+def _is_there(path):
+    try:
+        resolve_name(path)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def passing(owner, name, says_so, monkeypatch):
+    """Somebody's patch of a coroutine function, that says around what it is or does not."""
+    function = getattr(owner, name)
+
+    async def passed(*args, **kwargs):
+        return await function(*args, **kwargs)
+
+    patch = functools.wraps(function)(passed) if says_so else passed
+    monkeypatch.setattr(owner, name, patch)
+    return patch
 
 
 def test_a_call_that_is_cancelled_says_so(start, server):

@@ -94,10 +94,12 @@ def test_two_neighbours_double_each_other_and_we_add_nothing_and_count_once(pair
     for situation, one in seen.items():
         assert one["counted"] == one["outcomes"], situation
         assert one["contained"] == [], situation
-    tools = seen["sync"]["tools"]
-    assert len(tools) == len({span["scope"] for span in tools}) == 2
-    assert "toolspan" not in {span["scope"] for span in tools}
+    tools, doubled = seen["sync"]["tools"], seen["sync"]["doubled"]
+    scopes = sorted(span["scope"] for span in tools)
+    assert len({*scopes}) == len(scopes) == 2
+    assert "toolspan" not in scopes
     assert {span["said"].get("toolspan.outcome") for span in tools} == {"ok"}
+    assert scopes in doubled
 
 
 def test_every_cell_is_filled_and_runs_in_an_environment():

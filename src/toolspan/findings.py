@@ -46,6 +46,7 @@ _INSTRUMENTATIONS: Final = ("opentelemetry.instrumentation.", "openinference.ins
 _SWITCHES: Final = {
     "openlit.": "openlit.init(disabled_instrumentors=[...])",
     "logfire.": "leave out its logfire.instrument_...()",
+    "langsmith": "set LANGSMITH_TRACING_MODE=langsmith",
     "pydantic-ai": "Agent.instrument_all(False)",
     "toolspan": "name the framework in TOOLSPAN_DISABLED",
     "mcp-python-sdk": "take OpenTelemetryMiddleware out of server.middleware",

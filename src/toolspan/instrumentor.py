@@ -13,7 +13,7 @@ from toolspan.containment import LOGGER, contained, forget_said
 from toolspan.hooks import PLACEMENTS, Placement
 from toolspan.lifecycle import TRACING, drain, undecided, wrapper_for
 from toolspan.neighbours import Watch
-from toolspan.registry import adapter_for, enlist, requirements
+from toolspan.registry import LOCK, adapter_for, enlist, requirements
 from toolspan.settings import Settings, read_settings, sdk_is_disabled
 from toolspan.statistics import ToolStatistics
 from toolspan.statistics.metrics import DurationHistogram, observe
@@ -85,18 +85,23 @@ class Installation:
         TRACING.active = True
         if not isinstance(tracer_provider or trace.get_tracer_provider(), ProxyTracerProvider):
             TRACING.bind()
-        for adapter in _chosen(names, settings.disabled):
-            self.place(adapter)
+        with LOCK:
+            for adapter in _chosen(names, settings.disabled):
+                self.want(adapter)
+        for placement in [*PLACEMENTS.values()]:
+            if placement.wanted:  # also of before: what somebody's patch swept away comes back
+                placement.settle()
 
-    def place(self, adapter: Adapter) -> None:
-        """Place an adapter's layers, and take out those of one that it replaces."""
+    def want(self, adapter: Adapter) -> Placement:
+        """The placement of an adapter, to be placed; one that it replaces is taken out."""
         placement = PLACEMENTS.get(adapter.name)
         if placement is not None and placement.adapter is not adapter:
             placement.remove()
             placement = None
         if placement is None:
             placement = PLACEMENTS[adapter.name] = Placement(adapter, wrapper_for)
-        placement.place()
+        placement.wanted = True
+        return placement
 
     def watch(self, provider: Any) -> None:
         """The first call found `provider`: watch it, and look for a meter provider again."""
@@ -140,7 +145,7 @@ class Installation:
     def stop(self) -> None:
         """Take out what can be taken out, and silence the rest."""
         TRACING.active = False
-        for placement in reversed(PLACEMENTS.values()):  # two may share a place: the upper first
+        for placement in [*PLACEMENTS.values()]:
             placement.remove()
         self.statistics.enabled = False
         TRACING.listeners = tuple(self._users_listeners())
@@ -236,15 +241,18 @@ def register(adapter: Adapter) -> None:
     >>> hook = Hook("acme.agent:run_tool", read)
     >>> register(Adapter(name="acme", distribution="acme", versions=">=1,<2", words=(hook,)))
     """
-    enlist(adapter)
-    if TRACING.active and adapter.name not in TRACING.settings.disabled:
-        _place_registered(adapter)
+    with LOCK:
+        enlist(adapter)
+        placement = _wanted(adapter)
+    if placement is not None:
+        placement.settle()
 
 
 @contained
-def _place_registered(adapter: Adapter) -> None:
-    if adapter_for(adapter.name) is adapter:
-        INSTALLATION.place(adapter)
+def _wanted(adapter: Adapter) -> Placement | None:
+    if not TRACING.active or adapter.name in TRACING.settings.disabled:
+        return None
+    return INSTALLATION.want(adapter) if adapter_for(adapter.name) is adapter else None
 
 
 @contained
@@ -258,6 +266,7 @@ def start_contained(
     if sdk_is_disabled():
         LOGGER.info("OTEL_SDK_DISABLED is true: toolspan stays off")
         return
+    requirements()  # loads what other packages name: never under the lock
     # What configure() was told stays true for an instrument() after it.
     known = TRACING.settings if TRACING.active else None
     INSTALLATION.start(names, tracer_provider, meter_provider, settings or known or read_settings())

@@ -5,6 +5,7 @@ Whom we know, and how they mark their spans: vendors.py.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry.sdk.trace import SpanProcessor
@@ -25,6 +26,8 @@ SEEN: Final[set[str]] = set()
 #: A neighbour's open tool span -> that of another neighbour, of the same call, right around it.
 _AROUND: Final[dict[int, Span]] = {}
 _MOST: Final = 1_000
+#: The last tool span that a neighbour began here: that of another may be current in its place.
+_BEGUN: Final[ContextVar[Span | None]] = ContextVar("toolspan_begun", default=None)
 #: The scopes that traced one call together, each by a span of its own: that cannot be stopped.
 DOUBLED: Final[set[tuple[str, ...]]] = set()
 
@@ -91,27 +94,43 @@ class Watch(SpanProcessor):
 def _tell(undecided: Callable[[], Undecided | None], span: Span, scope: str) -> None:
     if scope.startswith(vendors.SCOPES):
         SEEN.add(scope)
-        _note_around(span, scope)
+        _note(span, scope)
         waiting = undecided()
         if waiting is not None:
             waiting.notice(span)
 
 
-def _note_around(span: Span, scope: str) -> None:
+def _note(span: Span, scope: str) -> None:
     """Two neighbours may trace one call, each with a span of its own."""
-    around, known = get_current_span(), _attributes_of(span)
-    if scope == scope_of(around) or len(_AROUND) >= _MOST:
+    known = _attributes_of(span)
+    if len(_AROUND) >= _MOST or not vendors.is_tool(span, scope, known):
         return
-    if vendors.is_tool(span, scope, known) and is_tool_span_of(
-        around, vendors.tool_of(span, scope, known)
-    ):
+    around = get_current_span()
+    if scope != scope_of(around) and is_tool_span_of(around, vendors.tool_of(span, scope, known)):
         _AROUND[_id_of(span)] = around
+    else:
+        _BEGUN.set(span)
 
 
-def others_around(span: Span) -> tuple[Span, ...]:
-    """The spans that further neighbours have of the same call, the innermost first."""
+def others_around(span: Span, tool: str | None = None) -> tuple[Span, ...]:
+    """The spans that further neighbours have of the same call, the innermost first.
+
+    Of a call of `tool` also one that is not current.
+    """
     outer = _AROUND.get(_id_of(span)) if _AROUND else None
-    return () if outer is None else (outer, *others_around(outer))
+    if outer is None and tool is not None:
+        outer = begun_here(tool)
+    if outer is None or scope_of(outer) == scope_of(span):
+        return ()
+    return (outer, *others_around(outer))
+
+
+def begun_here(tool: str) -> Span | None:
+    """The last tool span that a neighbour began here, where it is of this tool and of no call."""
+    span = _BEGUN.get()
+    if span is None or not is_tool_span_of(span, tool) or semconv.OUTCOME in _attributes_of(span):
+        return None
+    return span
 
 
 def _id_of(span: Any) -> int:

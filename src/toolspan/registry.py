@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 #: Where another package names its adapters: `[project.entry-points.toolspan_adapter]`.
 GROUP: Final = "toolspan_adapter"
 
+#: Held while it is found out which adapters are wanted; no code of a host runs under it.
+LOCK: Final = threading.RLock()
+
 _REGISTERED: Final[list[Adapter]] = []
 _PATH: Final = re.compile(r"[\w.]+:[\w.]+")
 _WORDS: Final = get_args(WordOfAdapter)
@@ -39,8 +43,9 @@ def enlist(adapter: Adapter) -> None:
         kind = clean(type_name(type(adapter)))
         raise TypeError(f"toolspan.register() takes a toolspan.hooks.Adapter, not {kind}")
     _check(adapter)
-    others = [one for one in _REGISTERED if _place_of(one) != _place_of(adapter)]
-    _REGISTERED[:] = [*others, adapter]
+    with LOCK:
+        others = [one for one in _REGISTERED if _place_of(one) != _place_of(adapter)]
+        _REGISTERED[:] = [*others, adapter]
 
 
 def _check(adapter: Adapter) -> None:

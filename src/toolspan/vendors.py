@@ -63,11 +63,14 @@ NAMELESS: Final = (
     "openinference.instrumentation.llama_index",
     "opentelemetry.instrumentation.llamaindex",
 )
-#: Those who open spans in hooks that a framework calls beside its tools, never current: no call
-#: can adopt one. Where that framework's adapter is in place, it has counted the call itself.
+#: Those who open spans in hooks that a framework calls beside its tools, or afterwards in a thread
+#: of their own, never current: no call can adopt one. Where that framework's adapter is in place,
+#: it has counted the call itself.
 APART: Final = {
-    f"{scope}.claude_agent_sdk": "claude-agent-sdk"
-    for scope in ("openinference.instrumentation", "openlit.instrumentation", "logfire")
+    "langsmith": "langchain",
+    "openinference.instrumentation.claude_agent_sdk": "claude-agent-sdk",
+    "openlit.instrumentation.claude_agent_sdk": "claude-agent-sdk",
+    "logfire.claude_agent_sdk": "claude-agent-sdk",
 }
 _NAMES: Final = (semconv.TOOL_NAME, "tool.name", "traceloop.entity.name")
 _PREFIXES: Final = (

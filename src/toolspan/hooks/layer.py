@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         _self_word: tuple[Any, Any]
         _self_again: Any
         _self_unbound: Any
+        _self_twin: Any
 else:  # wrapt 1 has no types
     _Bound, _Function = wrapt.BoundFunctionWrapper, wrapt.FunctionWrapper
 
@@ -113,6 +114,12 @@ class Undocumented(Layer):
         return self._self_unbound if instance is None else super().__get__(instance, owner)
 
 
+class _Twin(_Function):
+    """A neighbour's wrapper once more, around our layer; the neighbour's own is not changed."""
+
+    __slots__ = ("_self_twin",)
+
+
 #: Compared by identity: a host's object is not asked for its class.
 LAYERS: Final = (Layer, Undocumented)
 
@@ -136,10 +143,15 @@ def layered(
     wrapper: Wrapper,
     serves: tuple[Any, Any],
     again: Any = None,
+    *,
     kind: type[Layer] = Layer,
+    switch: Any = None,
 ) -> Layer:
-    """A layer of ours around `function`; `again` makes one around a copy of it."""
-    layer = kind(function, wrapper)
+    """A layer of ours around `function`; `again` makes one around a copy of it.
+
+    One that sits at a place has a list as its `switch`, and is off while that is empty.
+    """
+    layer = kind(function, wrapper, switch)
     layer._self_word = serves
     layer._self_again = again
     return layer
@@ -157,8 +169,23 @@ def layers_of(function: Any) -> Iterator[Layer]:
 
 
 def words_of(function: Any) -> Iterator[Any]:
-    """The words that the layers of a function serve."""
-    return (layer._self_word[0] for layer in layers_of(function))
+    """The words that the layers of a function serve, those that are off left out."""
+    found = layers_of(function)
+    return (one._self_word[0] for one in found if one._self_enabled is None or one._self_enabled)
+
+
+def is_seated(function: Any) -> bool:
+    """Whether the outermost around a function was put at a place by us."""
+    kind = type(function)
+    layer = kind is _BoundLayer or kind in LAYERS
+    return kind is _Twin or (layer and function._self_enabled is not None)
+
+
+def bare(function: Any) -> Any:
+    """What a function is without what was put at a place by us."""
+    while is_seated(function):
+        function = function._self_twin if type(function) is _Twin else function.__wrapped__
+    return function
 
 
 def options_of(function: Any) -> Mapping[str, Any]:
@@ -185,7 +212,7 @@ def description_of(function: Any) -> str | None:
 def others_around(function: Any) -> list[Any]:
     """The wrappers of known neighbours that a function has, the outermost first."""
     found: list[Any] = []
-    while type(function) is wrapt.FunctionWrapper and len(found) < _WRAPPERS:
+    while type(function) in {wrapt.FunctionWrapper, _Twin} and len(found) < _WRAPPERS:
         maker = getattr(function._self_wrapper, "__func__", function._self_wrapper)
         where = getattr(maker, "__module__", None) or type(maker).__module__
         if not where.startswith(_NEIGHBOURS):
@@ -198,5 +225,6 @@ def others_around(function: Any) -> list[Any]:
 def below(others: list[Any], layer: Any) -> Any:
     """A layer inside of wrappers like theirs; those themselves are not changed."""
     for one in reversed(others):
-        layer = wrapt.FunctionWrapper(layer, one._self_wrapper, one._self_enabled)
+        layer = _Twin(layer, one._self_wrapper, one._self_enabled)
+        layer._self_twin = one
     return layer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from toolspan.containment import contained
 from toolspan.hooks.layer import when_imported
-from toolspan.hooks.seats import Family, seated
+from toolspan.hooks.seats import Family, Seat, Wish
 from toolspan.hooks.words import Hook
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from toolspan.hooks.layer import Wrapper
-    from toolspan.hooks.seats import Seat, Target
+    from toolspan.hooks.seats import Target
     from toolspan.hooks.words import Adapter, Path, WordOfAdapter
 
 
@@ -39,16 +39,21 @@ class Placement:
         self.seats: list[Seat | Family] = []
         self.missing: list[str] = []
         self._actor = actor
-        self._spots: dict[str, list[tuple[str, WordOfAdapter, Path]]] = {}
-        for word in adapter.words:
+        self._spots: dict[str, list[tuple[str, Path, Wish]]] = {}
+        for index, word in enumerate(adapter.words):
             for path in _paths(word):
+                wish = Wish((adapter.name, index), word, self._make(word, path))
                 for alternative in _alternatives(path):
                     module, _, qualname = alternative.partition(":")
-                    self._spots.setdefault(module, []).append((qualname, word, path))
+                    self._spots.setdefault(module, []).append((qualname, path, wish))
 
     def place(self) -> None:
-        """Place what is imported already, and the rest when it is imported."""
+        """From now on have the layers where they belong."""
         self.wanted = True
+        self.settle()
+
+    def settle(self) -> None:
+        """Place what is imported already, and the rest when it is imported."""
         for module in self._spots:
             if module in sys.modules:
                 self._arrived(module, sys.modules[module])
@@ -60,9 +65,9 @@ class Placement:
             self._arrived(name, module)
 
     def remove(self) -> None:
-        """Take out our layers; one that somebody stands on stays there and is quiet."""
+        """Take out our layers; one that somebody stands on stays there and is off."""
         self.wanted = False
-        for seat in reversed(self.seats):
+        for seat in self.seats:
             seat.remove()
         self.seats.clear()
         self.missing.clear()
@@ -79,23 +84,29 @@ class Placement:
         return list(dict.fromkeys((*self.missing, *gone)))
 
     def _arrived(self, name: str, module: ModuleType) -> None:
-        for qualname, word, path in self._spots[name]:  # a module may say of itself what it likes
-            self._seat(f"{name}:{qualname}", module, word, path)
+        for qualname, path, wish in self._spots[name]:  # a module may say of itself what it likes
+            self._seat(f"{name}:{qualname}", module, path, wish)
 
     @contained
-    def _seat(self, label: str, module: ModuleType, word: WordOfAdapter, path: Path) -> None:
+    def _seat(self, label: str, module: ModuleType, path: Path, wish: Wish) -> None:
         wanted = path if isinstance(path, tuple) else (label,)
-        if any(seat.path in wanted and seat.word is word for seat in self.seats):
-            return
-        if any(map(_is_there, wanted[: wanted.index(label)])):
+        seats = [one for one in self.seats if one.path in wanted and one.wish.word is wish.word]
+        first = seats[0].path if seats else next(filter(_is_there, wanted), label)
+        if label != first:
             return  # of alternatives the first that exists is taken, whichever module came first
         owner, name = _owner(module, label.partition(":")[2])
         if owner is None:
             self._note_missing(path, label)
             return
         self.missing = [gap for gap in self.missing if gap not in wanted]
-        sit = Family if getattr(word, "subclasses", False) else seated
-        self.seats.append(sit(label, owner, name, (word, path), self._make(word, path)))
+        kind = Family if getattr(wish.word, "subclasses", False) else Seat
+        seat = next((one for one in seats if one.owner is owner), None)
+        if seat is None:
+            seat = kind(label, owner, name, wish)
+            self.seats.append(seat)
+        seat.take()
+        if not self.wanted:  # any more: taken out in another thread meanwhile
+            seat.remove()
 
     def _make(self, word: WordOfAdapter, path: Path) -> Callable[[Target], Wrapper]:
         decides = path in getattr(word, "decide", ())

@@ -1,20 +1,28 @@
-"""Where layers sit: at one place, or in a class and in all below it; taken out exactly there."""
+"""Where layers sit: at one place, or in a class and in all below it; taken out exactly there.
+
+Words that share a place act in one order, whoever came first: nearest to the function those of the
+adapter whose name is first, and of one adapter its first word.
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
+import threading
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from toolspan.containment import contained
 from toolspan.hooks.layer import (
-    LAYERS,
     Layer,
     Undocumented,
+    bare,
     below,
+    is_seated,
     layered,
-    layers_of,
     others_around,
+    words_of,
 )
 from toolspan.hooks.words import Hook
 
@@ -22,6 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from toolspan.hooks.layer import Wrapper
+
+    Rank = tuple[str, int]
+
+#: Imports and classes come in any thread.
+_LOCK: Final = threading.RLock()
 
 
 class Target(NamedTuple):
@@ -31,33 +44,153 @@ class Target(NamedTuple):
     parameters: Mapping[str, int]
 
 
-class Seat(NamedTuple):
-    """Where one layer sits, and what was there before it."""
+class Wish(NamedTuple):
+    """A word that wants a layer, and its rank among those that share a place."""
 
-    path: str
-    owner: Any
-    name: str
-    layer: Layer
-    inherited: bool
-    #: What stands there with our layer in it, and what stood there before.
-    top: Any
-    before: Any
+    rank: Rank
+    word: Any
+    make: Callable[[Target], Wrapper]
 
-    @property
-    def word(self) -> Any:
-        """What the layer serves."""
-        return self.layer._self_word[0]
+
+class Place:
+    """One attribute of a class, a module or an object, and the layers of ours that sit there."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self.owner = owner
+        self._name = name
+        self._wishes: dict[Rank, Wish] = {}
+        #: By it a layer is switched off where it cannot be taken out.
+        self._switches: dict[Rank, list[bool]] = {}
+        #: What is seen there while the owner has nothing of its own.
+        self._inherited: Any = None
+
+    def take(self, wish: Wish) -> None:
+        """Have a layer for the wish, that acts in its turn; nothing changes if it does already."""
+        with _LOCK:
+            self._wishes.setdefault(wish.rank, wish)
+            if self._not_acting_on(_standing(self.owner, self._name)):
+                self._lay()
+
+    def leave(self, rank: Rank) -> None:
+        """Take the layer out; one that somebody stands on stays there and is off."""
+        with _LOCK:
+            if self._wishes.pop(rank, None) is not None:
+                self._switches.setdefault(rank, []).clear()
+                if is_seated(self._stored()):
+                    self._lay()
+
+    def _stored(self) -> Any:
+        return vars(self.owner).get(self._name)
+
+    def _not_acting_on(self, function: Any) -> list[Wish]:
+        acting = list(words_of(function))
+        wishes = [self._wishes[rank] for rank in sorted(self._wishes)]
+        return [wish for wish in wishes if not any(wish.word is word for word in acting)]
+
+    def _lay(self) -> None:
+        """Take out what is there of ours, and put what is wanted around what is left."""
+        self._take_out()
+        function = self._stored()
+        if function is None:
+            function = self._inherited = _standing(self.owner, self._name)
+        wishes = self._not_acting_on(function)
+        others = others_around(function)
+        deep = [wish for wish in wishes if others and _goes_below(wish.word)]
+        if deep:
+            inner = bare(others[-1].__wrapped__)
+            function = below(others, functools.reduce(self._laid, deep, inner))
+        for wish in wishes:
+            function = function if wish in deep else self._laid(function, wish)
+        if wishes:
+            setattr(self.owner, self._name, function)
+
+    def _take_out(self) -> None:
+        standing = self._stored()
+        before = bare(standing)
+        if standing is before:  # what somebody stands on, or keeps, never acts again
+            for switch in self._switches.values():
+                switch.clear()
+            self._switches.clear()
+        elif before is self._inherited:
+            delattr(self.owner, self._name)
+        else:
+            setattr(self.owner, self._name, before)
+
+    def _laid(self, function: Any, wish: Wish) -> Layer:
+        # Not a wrapper of somebody else, of which a class gives another each time, too.
+        method = inspect.isclass(self.owner) and type(function) in {FunctionType, Undocumented}
+        kind = Undocumented if method and function.__doc__ is None else Layer
+        switch = self._switches.setdefault(wish.rank, [])
+        switch[:] = [True]
+        wrapper = wish.make(_target(self.owner, function))
+        layer = layered(function, wrapper, (wish.word, self), kind=kind, switch=switch)
+        if kind is Undocumented:
+            layer._self_unbound = Layer.__get__(layer, None, self.owner)
+        return layer
+
+
+#: Those with layers of ours, which keep them: a class that nobody needs goes with all that is its.
+_PLACES: Final[WeakValueDictionary[tuple[int, str], Place]] = WeakValueDictionary()
+
+
+def _place(owner: Any, name: str) -> Place:
+    with _LOCK:
+        return _PLACES.setdefault((id(owner), name), Place(owner, name))
+
+
+class Seat:
+    """Where a word has its layer."""
+
+    def __init__(self, path: str, owner: Any, name: str, wish: Wish) -> None:
+        self.path = path
+        self.owner = owner
+        self.wish = wish
+        self._place = _place(owner, name)
+
+    def take(self) -> None:
+        """Put the layer there, unless it acts there already."""
+        self._place.take(self.wish)
 
     def remove(self) -> None:
-        """Take the layer out, unless somebody stands on it."""
-        standing = vars(self.owner).get(self.name)
-        if standing is not self.top and standing is not self.layer:
+        """Take the layer out, or switch it off."""
+        self._place.leave(self.wish.rank)
+
+
+class _Herald(classmethod):  # type: ignore[type-arg]  # of Python 3.10 it takes none
+    """An `__init_subclass__` that tells the families of a class of each one to come below it."""
+
+    def __init__(self, root: Any) -> None:
+        self.families: list[Family] = []
+        self.before = vars(root).get("__init_subclass__")
+        families, before = self.families, self.before
+
+        def announced(cls: Any, /, *args: Any, **kwargs: Any) -> None:
+            if before is None:  # whatever comes after the root, for this very class
+                super(root, cls).__init_subclass__(*args, **kwargs)
+            else:
+                before.__get__(None, cls)(*args, **kwargs)
+            for family in [*families]:
+                family.arrived(cls)
+
+        super().__init__(announced)
+
+    @classmethod
+    def of(cls, root: Any) -> _Herald:
+        """The one that stands in a class, or is put there now."""
+        standing = vars(root).get("__init_subclass__")
+        if type(standing) is not cls:
+            standing = root.__init_subclass__ = cls(root)
+        return standing
+
+    def leave(self, root: Any, family: Family) -> None:
+        """Tell that family no more; with nobody to tell the herald goes, unless it is stood on."""
+        self.families.remove(family)
+        if self.families or vars(root).get("__init_subclass__") is not self:
             return
-        if self.inherited:
-            delattr(self.owner, self.name)
-            return
-        gone = standing is self.layer  # a neighbour that was around it
-        setattr(self.owner, self.name, self.layer.__wrapped__ if gone else self.before)
+        if self.before is None:
+            del root.__init_subclass__
+        else:
+            root.__init_subclass__ = self.before
 
 
 class Family:
@@ -67,62 +200,31 @@ class Family:
     kept alive by us.
     """
 
-    def __init__(
-        self,
-        path: str,
-        root: Any,
-        name: str,
-        serves: tuple[Any, Any],
-        make: Callable[[Target], Wrapper],
-    ) -> None:
+    def __init__(self, path: str, root: Any, name: str, wish: Wish) -> None:
         self.path = path
-        self.word = serves[0]
-        self._serves = serves
-        self._root = root
+        self.owner = root
+        self.wish = wish
         self._name = name
-        self._make = make
-        self._wanted = True
-        self._before = vars(root).get("__init_subclass__")
-        self._herald = self._heralded()
-        for member in _members(root):
-            self._join(member)
-        root.__init_subclass__ = self._herald
+        self._herald = _Herald.of(root)
+        self._herald.families.append(self)
 
-    def _heralded(self) -> Any:
-        """An `__init_subclass__` for the root that tells of each class to come."""
-        family, root, before = self, self._root, self._before
-
-        def announced(cls: Any, /, *args: Any, **kwargs: Any) -> None:
-            if before is None:  # whatever comes after the root, for this very class
-                super(root, cls).__init_subclass__(*args, **kwargs)
-            else:
-                before.__get__(None, cls)(*args, **kwargs)
-            family._arrived(cls)
-
-        return classmethod(announced)
+    def take(self) -> None:
+        """Put the layers into all classes that are there, unless they act there already."""
+        for member in _members(self.owner):
+            self.arrived(member)
 
     @contained
-    def _arrived(self, member: type) -> None:
-        if self._wanted:
-            self._join(member)
-
-    def _join(self, member: type) -> None:
+    def arrived(self, member: type) -> None:
+        """Put a layer into a class that has the function, and has it itself."""
         own = vars(member).get(self._name)
         if inspect.isroutine(own) and not getattr(own, "__isabstractmethod__", False):
-            seated(self.path, member, self._name, self._serves, self._make)
+            _place(member, self._name).take(self.wish)
 
     def remove(self) -> None:
-        """Take out every layer that nobody stands on; what stays is quiet."""
-        self._wanted = False
-        if vars(self._root).get("__init_subclass__") is self._herald:
-            if self._before is None:
-                del self._root.__init_subclass__
-            else:
-                self._root.__init_subclass__ = self._before
-        for member in _members(self._root):
-            layer = vars(member).get(self._name)
-            if type(layer) in LAYERS and layer._self_word[0] is self.word:
-                setattr(member, self._name, layer.__wrapped__)
+        """Take out every layer, or switch it off."""
+        self._herald.leave(self.owner, self)
+        for member in _members(self.owner):
+            _place(member, self._name).leave(self.wish.rank)
 
 
 def _members(root: Any) -> list[Any]:
@@ -135,22 +237,6 @@ def _members(root: Any) -> list[Any]:
     return found
 
 
-def seated(
-    label: str, owner: Any, name: str, serves: tuple[Any, Any], make: Callable[[Target], Wrapper]
-) -> Seat:
-    """Put a layer where it is to sit, unless the one that serves the word is there already."""
-    original = _standing(owner, name)
-    inherited = name not in vars(owner)
-    top: Any
-    top = layer = next((o for o in layers_of(original) if o._self_word[0] is serves[0]), None)
-    if layer is None:  # else it stayed below a patch, or this module bound it with its layer
-        others = others_around(original) if _goes_below(serves[0]) else []
-        layer = _laid(owner, others[-1].__wrapped__ if others else original, serves, make)
-        top = below(others, layer)
-        setattr(owner, name, top)
-    return Seat(label, owner, name, layer, inherited, top, original)
-
-
 def _goes_below(word: Any) -> bool:
     """Whether a neighbour that patched the function before us stays outside of our layer.
 
@@ -158,18 +244,6 @@ def _goes_below(word: Any) -> bool:
     """
     once = isinstance(word, Hook) and not word.subclasses
     return once and (word.deciding == "beside" or not word.decide)
-
-
-def _laid(
-    owner: Any, function: Any, serves: tuple[Any, Any], make: Callable[[Target], Wrapper]
-) -> Layer:
-    # Not a wrapper of somebody else, of which a class gives another each time, too.
-    method = inspect.isclass(owner) and type(function) in {FunctionType, Undocumented}
-    kind = Undocumented if method and function.__doc__ is None else Layer
-    layer = layered(function, make(_target(owner, function)), serves, kind=kind)
-    if kind is Undocumented:
-        layer._self_unbound = Layer.__get__(layer, None, owner)
-    return layer
 
 
 def _standing(owner: Any, name: str) -> Any:

@@ -30,6 +30,7 @@ from toolspan.lifecycle.tracing import (
 from toolspan.lifecycle.words import outcome_of_error
 from toolspan.neighbours import (
     SEEN,
+    begun_here,
     is_tool_span_of,
     makes_current,
     never_ends,
@@ -114,8 +115,9 @@ class LiveCall(Life):
             self.enter(current)
         else:
             around: Any = current.get(SPAN)
-            if SEEN and around is not None and self._is_of_this_call(around):
-                self.adopt(around)
+            theirs = self._neighbours_span(around) if SEEN else None
+            if theirs is not None:
+                self.adopt(theirs)
             else:
                 self._open(current)
             inside = current.copy()  # a plain dict: half as dear as one with ** in it
@@ -140,17 +142,23 @@ class LiveCall(Life):
         mine = self.parent is not None and self.parent.span is span
         return not mine and is_tool_span_of(span, self.call.name)
 
+    def _neighbours_span(self, around: Any) -> Span | None:
+        """What a neighbour has of this call: the current span, or one that began here."""
+        if around is not None and self._is_of_this_call(around):
+            return around  # type: ignore[no-any-return]  # a span, or whatever stood in its place
+        return begun_here(self.call.name)
+
     def decide(self) -> None:
         """Adopt the neighbour's span that began inside, or open one; once."""
         if not self.undecided:
             return
         self.undecided = False
-        around: Any = otel.get_current().get(SPAN)
+        theirs = self._neighbours_span(otel.get_current().get(SPAN)) if SEEN else None
         if self.noticed:
             self.adopt(self.noticed[0])
             self.double(self.noticed[1:])
-        elif SEEN and around is not None and self._is_of_this_call(around):
-            self.adopt(around)
+        elif theirs is not None:
+            self.adopt(theirs)
         else:
             self._open(otel.get_current())
         if self.span is None or not makes_current(self.span):
@@ -167,7 +175,7 @@ class LiveCall(Life):
         span.set_attribute(semconv.OUTCOME, "cancelled")
         for link in self._links:
             span.add_link(link.context)
-        self.double(others_around(span))
+        self.double(others_around(span, self.call.name))
 
     def double(self, spans: tuple[Span, ...]) -> None:
         """Further neighbours have spans of this call: they are told how it ends, no more."""

@@ -78,8 +78,8 @@ ADAPTER = Adapter(
     distribution="pydantic-ai-slim",
     versions=">=2.30,<3",
     words=(
-        Hook(f"{MANAGER}.execute_tool_call", read, outcome, raised, (BODY,), "before"),
         Hook(BODY, read_body, outcome, raised, inside=True),
+        Hook(f"{MANAGER}.execute_tool_call", read, outcome, raised, (BODY,), "before"),
         Enrich(SPANS, says("gen_ai.operation.name", "execute_tool"), texts=TEXTS),
         Hook(f"{NATIVE}:Instrumentation.on_tool_validate_error", read_invalid, raised=invalid),
         Mute(SPANS, says("pydantic_ai.tool.failure_stage", "validation"), texts=TEXTS),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from contextvars import copy_context
 from dataclasses import replace
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from toolspan import semconv
@@ -89,7 +89,7 @@ def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
         if not SEEN or at(Invocation(instance, args, kwargs, target.parameters)):
             life.decide()
 
-    return _acting(getattr(decision.word, "deciding", "after"), target, decide)
+    return _acting(getattr(decision.word, "deciding", "after"), decide)
 
 
 def _refusal(adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
@@ -109,7 +109,7 @@ def _refusal(adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
         elif (live := begin_call(call)) is not None:
             live.over(outcome)
 
-    return _acting(refusal.when, target, note)
+    return _acting(refusal.when, note)
 
 
 def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
@@ -124,7 +124,7 @@ def _witness(adapter: Adapter, witness: Witness, target: Target) -> Wrapper:
         if told is not None:
             live.tell(told)
 
-    return _acting(witness.when, target, tell)
+    return _acting(witness.when, tell)
 
 
 def _pending(_adapter: Adapter, word: Pending, target: Target) -> Wrapper:
@@ -136,7 +136,7 @@ def _pending(_adapter: Adapter, word: Pending, target: Target) -> Wrapper:
             if call is not None:
                 tell_waiting(call, current)
 
-    return _afterwards(target, note)
+    return _afterwards(note)
 
 
 def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
@@ -146,7 +146,7 @@ def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
         def adding(instance: Any, args: Any, kwargs: Any, _seen: Any) -> None:
             learn(word.read(Invocation(instance, args, kwargs, target.parameters)))
 
-        return _acting(word.when, target, adding)
+        return _acting(word.when, adding)
 
     def begin(invocation: Invocation, current: Context) -> Any:
         calls = list(word.read(invocation))
@@ -296,12 +296,12 @@ def _opener(target: Target, begin: Callable[[Invocation, Context], Any]) -> Call
     return opener
 
 
-def _acting(when: str, target: Target, act: Callable[..., object]) -> Wrapper:
+def _acting(when: str, act: Callable[..., object]) -> Wrapper:
     """Act where the word says: at the call, on the value, on the exception."""
     if when == "after":
-        return _afterwards(target, act)
+        return _afterwards(act)
     if when == "raised":
-        return _when_raised(target, act)
+        return _when_raised(act)
 
     def before(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         act(instance, args, kwargs, None)
@@ -310,42 +310,42 @@ def _acting(when: str, target: Target, act: Callable[..., object]) -> Wrapper:
     return before
 
 
-def _afterwards(target: Target, act: Callable[..., object]) -> Wrapper:
-    """Act on the value that the function returned, awaited where it is a coroutine's."""
-    if not inspect.iscoroutinefunction(target.function):
+# The value is asked whether it is awaited: the function may be somebody's plain one around another.
 
-        def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            value = wrapped(*args, **kwargs)
-            act(instance, args, kwargs, value)
-            return value
 
-        return call
+def _afterwards(act: Callable[..., object]) -> Wrapper:
+    """Act on the value that the function returned, awaited where it is a coroutine."""
 
-    async def awaited(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        value = await wrapped(*args, **kwargs)
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        value = wrapped(*args, **kwargs)
+        if type(value) is CoroutineType:
+            return awaited(value, instance, args, kwargs)
         act(instance, args, kwargs, value)
         return value
 
-    return awaited
+    async def awaited(running: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        value = await running
+        act(instance, args, kwargs, value)
+        return value
+
+    return call
 
 
-def _when_raised(target: Target, act: Callable[..., object]) -> Wrapper:
-    if not inspect.iscoroutinefunction(target.function):
-
-        def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-            try:
-                return wrapped(*args, **kwargs)
-            except BaseException as error:
-                act(instance, args, kwargs, error)
-                raise
-
-        return call
-
-    async def awaited(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+def _when_raised(act: Callable[..., object]) -> Wrapper:
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         try:
-            return await wrapped(*args, **kwargs)
+            value = wrapped(*args, **kwargs)
+        except BaseException as error:
+            act(instance, args, kwargs, error)
+            raise
+        running = type(value) is CoroutineType
+        return awaited(value, instance, args, kwargs) if running else value
+
+    async def awaited(running: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return await running
         except BaseException as error:
             act(instance, args, kwargs, error)
             raise
 
-    return awaited
+    return call

@@ -3,7 +3,8 @@
     python tests/neighbours.py                                   write the table into docs/neighbours.md
     python tests/neighbours.py langchain OpenInference before    what one child sees, as JSON
 
-A framework joins with one entry in NEIGHBOURS; its program is that of the ground truth.
+A framework joins with one entry in NEIGHBOURS, and until then its row says that nobody has looked;
+its program is that of the ground truth.
 """
 
 from __future__ import annotations
@@ -605,9 +606,10 @@ def is_version_of(framework, found):
 def page():
     """Framework x neighbour as Markdown, and the reason of each gap."""
     rows = [["framework", *VENDORS], ["---"] * (len(VENDORS) + 1)]
+    others = [one for one in FRAMEWORKS if one not in NEIGHBOURS and one != "mcp"]
     rows += [
         [title_of(framework), *(cell(framework, vendor) for vendor in VENDORS)]
-        for framework in NEIGHBOURS
+        for framework in (*NEIGHBOURS, *others)
     ]
     lines = [
         f"Measured on {MEASURED}.",
@@ -629,7 +631,7 @@ def title_of(framework):
 
 
 def cell(framework, neighbour):
-    one = NEIGHBOURS[framework][neighbour]
+    one = NEIGHBOURS.get(framework, {}).get(neighbour, "nobody has looked")
     if not isinstance(one, Neighbour):
         return one
     mine, theirs = versions_of(framework, neighbour)

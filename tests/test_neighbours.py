@@ -25,6 +25,7 @@ from neighbours import (
     cells,
     child,
     is_here,
+    page,
     versions_of,
     written,
 )
@@ -103,7 +104,7 @@ def test_two_neighbours_double_each_other_and_we_add_nothing_and_count_once(pair
 
 
 def test_every_cell_is_filled_and_runs_in_an_environment():
-    assert {*NEIGHBOURS} - {*MCP} == {*FRAMEWORKS} - {"mcp"}
+    assert {*NEIGHBOURS} - {*MCP} <= {*FRAMEWORKS}
     assert {tuple(row) for row in NEIGHBOURS.values()} == {VENDORS}
     assert [cell for cell in cells() if versions_of(*cell) is None] == []
 
@@ -111,6 +112,13 @@ def test_every_cell_is_filled_and_runs_in_an_environment():
 def test_a_gap_has_the_name_of_a_cell_and_of_a_situation():
     assert set(GAPS) <= set(cells())
     assert {name for gaps in GAPS.values() for name in gaps} <= set(SITUATIONS)
+
+
+def test_a_framework_of_which_nobody_has_looked_has_a_row_that_says_so(monkeypatch):
+    assert "nobody has looked" not in page()
+    monkeypatch.delitem(NEIGHBOURS, "smolagents")
+    row = "| smolagents |" + " nobody has looked |" * len(VENDORS)
+    assert page().count(row) == 1
 
 
 def test_the_page_has_the_table():

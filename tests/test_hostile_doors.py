@@ -698,5 +698,5 @@ def test_a_replaced_traceback_stays_replaced(traced):
     trace = error.__traceback__
     while trace is not None:
         depth, trace = depth + 1, trace.tb_next
-    assert depth == 4  # this test, our layer, the function, and what was given
+    assert depth == 5  # this test, our layer and its driver, the function, and what was given
     assert traced.outcomes == ["error"]

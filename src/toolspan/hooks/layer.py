@@ -10,6 +10,7 @@ import copy
 import functools
 import inspect
 import operator
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 import wrapt
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     _Bound = wrapt.BoundFunctionWrapper[..., Any]
 
     class _Function(wrapt.FunctionWrapper[..., Any]):
+        _self_plain: tuple[Any, Any]
         _self_word: tuple[Any, Any]
         _self_again: Any
         _self_unbound: Any
@@ -76,7 +78,14 @@ class Layer(_Function):
 
     # No annotation may stand here: the class's would hide those of the function below.
     __bound_function_wrapper__ = _BoundLayer
-    __slots__ = ("_self_again", "_self_word")
+    __slots__ = ("_self_again", "_self_plain", "_self_word")
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """What wrapt does, sooner: of a plain function it asks a `__self__`, in vain and dear."""
+        wrapper, function = _PLAIN(self)
+        if function is None:
+            return super().__call__(*args, **kwargs)
+        return wrapper(function, None, args, kwargs)
 
     def __copy__(self) -> Any:
         return self._around(copy.copy(self.__wrapped__))
@@ -113,6 +122,9 @@ class Undocumented(Layer):
         return self._self_unbound if instance is None else super().__get__(instance, owner)
 
 
+#: The wrapper and the plain function of a layer, read past wrapt's proxy: by its attributes each of
+#: them would cost as much as the rest of the call.
+_PLAIN: Final[Callable[[Any], tuple[Any, Any]]] = Layer.__dict__["_self_plain"].__get__
 #: Compared by identity: a host's object is not asked for its class.
 LAYERS: Final = (Layer, Undocumented)
 
@@ -141,6 +153,7 @@ def layered(
     """A layer of ours around `function`; `again` makes one around a copy of it."""
     layer = kind(function, wrapper)
     layer._self_word = serves
+    layer._self_plain = wrapper, function if type(function) is FunctionType else None
     layer._self_again = again
     return layer
 

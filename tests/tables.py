@@ -1,6 +1,7 @@
 """Write anew what follows from the adapters, the programs and a run of everything.
 
-    python tests/tables.py            the extras in pyproject.toml and the tables in README.md
+    python tests/tables.py            the extras in pyproject.toml, the tables in README.md, and the
+                                      environments of a framework that has none
     python tests/run.py --tables      run everything first, and write docs/versions.md too
 
 A framework is written down once, in its adapter; a test fails where one of these says otherwise.
@@ -13,12 +14,13 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import ground_truth
+import pins
 from ground_truth import ADAPTERS
+from pins import tested
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT, README, VERSIONS = (
@@ -49,15 +51,6 @@ def rows(*cells: tuple[str, ...]) -> str:
 
 
 # -- what follows from the adapters --------------------------------------------------------------
-
-
-def tested(name: str) -> str:
-    """The tested versions of all adapters of a name: each begins where the one before ends."""
-    bounds = [one.versions.split(",") for one in ADAPTERS if one.name == name]
-    for (_, upper), (lower, _) in pairwise(bounds):
-        if upper.removeprefix("<") != lower.removeprefix(">="):
-            raise ValueError(f"between {upper} and {lower} no adapter of {name} is tested")
-    return f"{bounds[0][0]},{bounds[-1][1]}"
 
 
 def extras() -> str:
@@ -171,6 +164,7 @@ or is a declared gap; what could not be installed says so.
 
 def main(*reports: str) -> None:
     """Write everything that can be written; with a folder of pytest's reports, the versions too."""
+    pins.main()
     for file, text in pages().items():
         file.write_text(text, encoding="utf-8")
     for folder in reports:

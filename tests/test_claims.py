@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import pins
 import tables
 
 if sys.version_info >= (3, 11):
@@ -85,7 +86,7 @@ def test_the_toolspan_that_is_tested_is_the_installed_one():
 
 
 def test_an_extra_installs_exactly_the_versions_that_its_adapter_was_tested_with():
-    wanted = {one.name: [f"{one.distribution}{tables.tested(one.name)}"] for one in adapters()}
+    wanted = {one.name: [f"{one.distribution}{pins.tested(one.name)}"] for one in adapters()}
     assert {name: EXTRAS[name] for name in EXTRAS if name not in OTHER_EXTRAS} == wanted
 
 

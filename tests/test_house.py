@@ -286,6 +286,33 @@ def test_a_file_is_read_in_one_sitting():
     none(f"{file}: {lengths[file]} lines" for file in lengths if lengths[file] > limits[file])
 
 
+def lines_of_code(source: str) -> int:
+    """Lines that hold code: no blank ones, no comments, no docstrings."""
+    docstrings = {
+        node.body[0].lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node)
+    }
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        says = token.type == tokenize.STRING and token.start[0] in docstrings
+        if token.string.strip() and token.type != tokenize.COMMENT and not says:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return len(lines)
+
+
+def test_a_line_of_code_is_neither_blank_nor_comment_nor_docstring():
+    assert lines_of_code('"""Says.\n\nMore."""\n\n# why\nx = (\n    1,\n)  # so\n') == 3
+    assert lines_of_code('def f():\n    """Says."""\n\n    return """a\nb"""\n') == 3
+
+
+def test_half_of_the_adapters_hold_under_60_lines_of_code():
+    codes = {file.stem: file.read_text() for file in (PACKAGE / "adapters").glob("*.py")}
+    sizes = {name: lines_of_code(code) for name, code in codes.items() if "\nADAPTER = " in code}
+    assert len(sizes) > 10
+    assert statistics.median_low(sizes.values()) < 60, sizes
+
+
 def test_no_file_is_a_drawer():
     none(str(file) for file in sources() if {file.stem, file.parent.name} & DRAWERS)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+import pins
 from ground_truth import ADAPTERS
 
 RUNNER = runpy.run_path(str(Path(__file__).with_name("run.py")), run_name="runner")
@@ -125,6 +126,37 @@ def test_an_environment_names_files_and_a_peer_that_there_are(name):
     assert [file for file in files if not (RUNNER["ROOT"] / file).is_file()] == []
     assert one.peer or one.tests
     assert one.peer is None or pinned(one.peer)["mcp"].major == 3 - pinned(name)["mcp"].major
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_is_written_as_it_stands_from_what_its_tests_name(name):
+    text = ENVIRONMENTS[name].requirements.read_text(encoding="utf-8")
+    asked = []
+
+    def same(wanted, python):
+        asked.append(python)
+        assert {*pins.pinned(wanted)} < {*pins.pinned(text)}
+        return pins.pinned(text)
+
+    assert pins.anew(text, same) == text
+    assert asked == [ENVIRONMENTS[name].version]
+
+
+def test_a_framework_without_an_environment_gets_its_newest_and_its_oldest():
+    found = {"fastmcp-slim": "9.9", "mcp": "2.3", "dep": "1"}
+    for line in pins.BESIDES.split():
+        found.setdefault(line, "1.0")
+    texts = pins.first("fastmcp", "fastmcp-slim")
+    assert "\nfastmcp-slim>=3.3,<5\n" in texts["fastmcp"]
+    assert "\nfastmcp-slim==3.3\n" in texts["oldest-fastmcp"]
+    for text in texts.values():
+        whole = pins.anew(text, lambda _wanted, _python: found)
+        assert pins.pinned(whole) == found
+        assert whole.endswith("\n\n# What those bring:\ndep==1\n")
+
+
+def test_every_framework_has_an_environment_so_the_command_writes_none():
+    assert pins.unpinned() == {}
 
 
 def test_whoever_is_tested_beside_us_is_in_the_environment_that_does_it():

@@ -13,22 +13,11 @@ import sys
 from typing import Any
 
 from toolspan.adapters.claude_messages import named, text, told
-from toolspan.hooks import (
-    Adapter,
-    Body,
-    Events,
-    Hook,
-    Invocation,
-    Mute,
-    Run,
-    RunFacts,
-    Witness,
-    says,
-)
+from toolspan.hooks import Adapter, Body, Events, Hook, Invocation, Mute, Run, RunFacts, Witness
+from toolspan.hooks.readers import says
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
-CALL, ID = "tools/call", "claudecode/toolUseId"
-CANCELLED = -32800
+CALL, CANCELLED = "tools/call", -32800
 
 
 def read(invocation: Invocation) -> ToolCall | None:
@@ -37,11 +26,8 @@ def read(invocation: Invocation) -> ToolCall | None:
     if message.get("method") != CALL:
         return None
     given = message["params"]
-    return ToolCall(
-        name=named(invocation.get("server_name"), given["name"]),
-        arguments=given.get("arguments") or {},
-        id=(given.get("_meta") or {}).get(ID),
-    )
+    name, id_ = named(invocation.get("server_name"), given["name"]), _id(given.get("_meta"))
+    return ToolCall(name, given.get("arguments") or {}, id=id_)
 
 
 def answered(response: Any) -> Outcome:
@@ -72,10 +58,14 @@ def key(invocation: Invocation) -> str | None:
     request: Any = getattr(asked, "root", asked)
     if getattr(request, "method", None) != CALL:
         return None
-    given = request.params
+    given: Any = request.params
     if type(given) is dict:
-        return (given.get("_meta") or {}).get(ID)
-    return (getattr(given.meta, "__pydantic_extra__", None) or {}).get(ID)
+        return _id(given.get("_meta"))
+    return _id(getattr(given.meta, "__pydantic_extra__", None))
+
+
+def _id(meta: Any) -> str | None:
+    return (meta or {}).get("claudecode/toolUseId")
 
 
 def read_run(invocation: Invocation) -> RunFacts:
@@ -87,6 +77,11 @@ def read_run(invocation: Invocation) -> RunFacts:
 
 
 SDK = "claude_agent_sdk"
+#: Of MCP 2, and of MCP 1.
+SERVERS = (
+    "mcp.shared.jsonrpc_dispatcher:JSONRPCDispatcher._handle_request",
+    "mcp.server.lowlevel.server:Server._handle_message",
+)
 QUERY, CLIENT = f"{SDK}._internal.query:Query", f"{SDK}.client:ClaudeSDKClient"
 
 ADAPTER = Adapter(
@@ -98,13 +93,7 @@ ADAPTER = Adapter(
     versions=">=0.2.187,<0.3",
     words=(
         Hook(f"{QUERY}._handle_sdk_mcp_request", read, answered, keyed=True),
-        Body(
-            (
-                "mcp.shared.jsonrpc_dispatcher:JSONRPCDispatcher._handle_request",
-                "mcp.server.lowlevel.server:Server._handle_message",
-            ),
-            key,
-        ),
+        Body(SERVERS, key),
         Mute("mcp.server._otel:otel_span", says("mcp.method.name", CALL)),
         Witness(f"{SDK}:_tool_error_result", swallowed, "before"),
         Events(f"{QUERY}.receive_messages", told),

@@ -12,8 +12,8 @@ import sys
 from typing import Any
 
 from toolspan.adapters.crewai_tool import ENTERED, WORDS, call_of, outcome_of
-from toolspan.adapters.model_json import arguments
 from toolspan.hooks import Adapter, Hook, Invocation, Run, RunFacts, Witness
+from toolspan.hooks.readers import parsed
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
@@ -24,7 +24,7 @@ def read(invocation: Invocation) -> ToolCall | None:
     if known is None:
         return None
     id_, name, asked = known
-    given, executor = arguments(asked), invocation.instance
+    given, executor = parsed(asked), invocation.instance
     id_ = None if id_ == f"call_{id(wish)}" else id_  # nobody gave one
     there = invocation.get("available_functions")
     if executor is not None:
@@ -98,10 +98,8 @@ WHOLES = (
 ADAPTER = Adapter(
     name="crewai",
     title="CrewAI",
-    traces=(
-        "every tool, called natively, in a text or by a program, coworkers and MCP's too; cached "
-        "answers, refused calls; the run of an agent, a crew or a flow"
-    ),
+    traces="every tool, called natively, in a text or by a program, coworkers and MCP's too; "
+    "cached answers, refused calls; the run of an agent, a crew or a flow",
     distribution="crewai",
     versions=">=1.15.21,<2",
     words=(

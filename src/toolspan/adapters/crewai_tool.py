@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from toolspan.adapters.model_json import arguments
 from toolspan.hooks import Hook, Invocation, Refusal, Witness, WordOfAdapter
+from toolspan.hooks.readers import fails, parsed
 from toolspan.toolcall import Outcome, ToolCall, Word, is_a
 
 #: Why the framework says that a call failed; one that is repeated too often did run.
@@ -25,28 +25,20 @@ REASONS: dict[str, Word | None] = {
 
 def call_of(tool: Any, given: Any, *around: Any, id_: str | None = None) -> ToolCall:
     """A call of a tool that is there; `around` are functions that run it."""
-    functions = [
-        getattr(one, "func", None) for one in (tool, getattr(tool, "_original_tool", None))
-    ]
-    return ToolCall(
-        name=tool.name,
-        description=tool.description,
-        arguments=given,
-        id=id_,
-        functions=(*around, *functions),
-    )
+    tools = (tool, getattr(tool, "_original_tool", None))
+    functions = (*around, *(getattr(one, "func", None) for one in tools))
+    return ToolCall(tool.name, given, tool.description, id_, functions=functions)
 
 
 def read(invocation: Invocation) -> ToolCall:
     """Read a tool that runs, whoever runs it; positional arguments are those of its schema."""
     tool = invocation.instance
-    named = zip(getattr(tool.args_schema, "model_fields", ()), invocation.args, strict=False)
-    return call_of(tool, {**dict(named), **invocation.kwargs})
+    return call_of(tool, invocation.by_name(getattr(tool.args_schema, "model_fields", ())))
 
 
 def read_invoked(invocation: Invocation) -> ToolCall:
     """Read a tool that runs as the model's text says."""
-    return call_of(invocation.instance, arguments(invocation.get("input")))
+    return call_of(invocation.instance, parsed(invocation.get("input")))
 
 
 def outcome(value: Any) -> Outcome:
@@ -66,11 +58,6 @@ def limited(_invocation: Invocation, failure: Any) -> Outcome | None:
     return None if failure is None else Outcome(error="denied")
 
 
-def invalid(_invocation: Invocation, error: Any) -> Outcome:
-    """The arguments did not fit the tool's schema."""
-    return Outcome(error="invalid_arguments", exception=error)
-
-
 def denied(invocation: Invocation, blocked: Any) -> tuple[ToolCall, Outcome] | None:
     """A hook of the program said no."""
     context = invocation.get("context")
@@ -85,7 +72,7 @@ def unreadable(invocation: Invocation, calling: Any) -> tuple[ToolCall, Outcome]
         return None
     action = invocation.instance.action
     unknown = f"Action '{action.tool}' don't exist" in calling.message
-    asked = ToolCall(name=action.tool, arguments=arguments(action.tool_input))
+    asked = ToolCall(name=action.tool, arguments=parsed(action.tool_input))
     return asked, Outcome(error="unknown_tool" if unknown else "invalid_arguments")
 
 
@@ -127,8 +114,8 @@ WORDS: tuple[WordOfAdapter, ...] = (
     Hook(f"{STRUCTURED}.invoke", read_invoked, outcome, inside=True),
     Hook(f"{STRUCTURED}.ainvoke", read_invoked, outcome, inside=True),
     Witness(f"{BASE}:BaseTool._claim_usage", limited),
-    Witness(f"{BASE}:BaseTool._validate_kwargs", invalid, "raised"),
-    Witness(f"{STRUCTURED}._parse_args", invalid, "raised"),
+    Witness(f"{BASE}:BaseTool._validate_kwargs", fails("invalid_arguments"), "raised"),
+    Witness(f"{STRUCTURED}._parse_args", fails("invalid_arguments"), "raised"),
     Refusal("crewai.utilities.tool_utils:run_before_tool_call_hooks", denied),
     Refusal(f"{USAGE}.parse_tool_calling", unreadable),
     Refusal(f"{USAGE}.on_tool_use_finished", unused, "before"),

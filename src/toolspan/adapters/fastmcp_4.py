@@ -6,18 +6,13 @@ import sys
 
 from toolspan.adapters.fastmcp_tool import is_call, words
 from toolspan.adapters.mcp_2 import SERVER, outcome
-from toolspan.hooks import Adapter, Enrich, Invocation, Mute
+from toolspan.hooks import Adapter, Enrich, Mute
 
 
 def in_request() -> bool:
     """Whether a client asks."""
     here = sys.modules["fastmcp.server.dependencies"].fastmcp_request_ctx
     return here.get() is not None
-
-
-def always(_invocation: Invocation) -> bool:
-    """Of an exception we say the type ourselves, and nobody its texts."""
-    return True
 
 
 ADAPTER = Adapter(
@@ -29,6 +24,7 @@ ADAPTER = Adapter(
     words=(
         *words(outcome, SERVER, in_request),
         Enrich("fastmcp.server.low_level:seam_span", is_call),
-        Mute("fastmcp.server.telemetry:record_span_exception", always),
+        # Of an exception we say the type ourselves, and nobody its texts:
+        Mute("fastmcp.server.telemetry:record_span_exception"),
     ),
 )

@@ -22,13 +22,9 @@ if TYPE_CHECKING:
 
 def read(invocation: Invocation) -> ToolCall:
     """What runs in the server, for a request or for the program itself."""
-    tool = invocation.instance
-    return ToolCall(
-        name=tool.name,
-        description=tool.description,
-        arguments=invocation.get("arguments"),
-        attributes={"fastmcp.component.type": "tool", "fastmcp.component.key": tool.key},
-    )
+    tool, given = invocation.instance, invocation.get("arguments")
+    known = {"fastmcp.component.type": "tool", "fastmcp.component.key": tool.key}
+    return ToolCall(tool.name, given, tool.description, attributes=known)
 
 
 def gave(result: Any) -> Outcome:
@@ -73,29 +69,21 @@ def missing(
         outer = invocation.get("run_middleware", default=True) is not False  # of the two entries
         if outer or not is_a(error, "NotFoundError") or in_request():
             return None
-        call = ToolCall(name=invocation.get("name"), arguments=invocation.get("arguments"))
+        call = ToolCall(invocation.get("name"), invocation.get("arguments"))
         return call, Outcome(error="unknown_tool", exception=error)
 
     return read
 
 
 CLIENT: Final = "fastmcp.client.mixins.tools"
+ASKS, BEGUN = f"{CLIENT}:ClientToolsMixin.call_tool_mcp", f"{CLIENT}:inject_trace_context"
 
 
 def words(
     outcome: Callable[[Any], Outcome], server: Hook, in_request: Callable[[], bool]
 ) -> tuple[WordOfAdapter, ...]:
     """All of them; `server` is the very hook of the SDK's adapter, for what is said of its call."""
-    client = Hook(
-        f"{CLIENT}:ClientToolsMixin.call_tool_mcp",
-        client_call,
-        outcome,
-        raised,
-        decide=(f"{CLIENT}:inject_trace_context",),
-        deciding="before",
-        inside=True,
-        prefix="_",
-    )
+    client = Hook(ASKS, client_call, outcome, raised, (BEGUN,), "before", inside=True, prefix="_")
     return (
         Hook("fastmcp.tools.base:Tool._run", read, gave, failed, inside=True, prefix="_"),
         Refusal("fastmcp.server.server:FastMCP.call_tool", missing(in_request), "raised"),

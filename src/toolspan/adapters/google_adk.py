@@ -21,20 +21,15 @@ ANSWERS: Final[dict[str, Word]] = {
 
 def read(invocation: Invocation) -> ToolCall:
     """Read the call that is prepared; a tool that is not there has a stand-in of its name."""
-    call, agent = invocation.get("prepared_call"), invocation.get("agent")
-    return ToolCall(
-        name=call.tool.name,
-        description=call.tool.description,
-        arguments=call.function_args,
-        id=call.function_call.id,
-        agent=getattr(agent, "name", None),
-    )
+    call, agent = invocation.get("prepared_call"), getattr(invocation.get("agent"), "name", None)
+    tool, given, id_ = call.tool, call.function_args, call.function_call.id
+    return ToolCall(tool.name, given, tool.description, id_, agent=agent)
 
 
 def read_tool(invocation: Invocation) -> ToolCall:
     """A function's tool that runs by itself: in an agent that is the same call."""
     tool = invocation.instance
-    return ToolCall(name=tool.name, description=tool.description, arguments=invocation.get("args"))
+    return ToolCall(tool.name, invocation.get("args"), tool.description)
 
 
 def event_of(_event: Any) -> Outcome:
@@ -79,11 +74,6 @@ def named(start: str) -> Any:
     return when
 
 
-def always(_invocation: Invocation) -> bool:
-    """A `when`: whatever ADK would write then."""
-    return True
-
-
 def read_run(invocation: Invocation) -> RunFacts:
     """A run of an agent, or what follows a person's answer, inside ADK's own span of it, if any."""
     context = invocation.get("invocation_context")
@@ -97,8 +87,11 @@ def read_run(invocation: Invocation) -> RunFacts:
     )
 
 
-FLOWS = "google.adk.flows.llm_flows"
-TOOLS = f"{FLOWS}.tools"
+FLOWS, TOOLS = "google.adk.flows.llm_flows", "google.adk.flows.llm_flows.tools"
+CALL = f"{TOOLS}._caller:_execute_single_prepared_call"
+FUNCTION = "google.adk.tools.function_tool:FunctionTool.run_async"
+#: What a call does first, inside ADK's span of it.
+BEGUN = ("google.adk.plugins.plugin_manager:PluginManager.run_before_tool_callback",)
 TRACING = "google.adk.telemetry.tracing"
 SPAN = f"{TRACING}:tracer.start_as_current_span"
 
@@ -119,24 +112,17 @@ ADAPTER = Adapter(
     versions=">=2.13,<3",  # those before it and toolspan want other versions of OpenTelemetry
     words=(
         Hook(
-            f"{TOOLS}._caller:_execute_single_prepared_call",
-            read,
-            event_of,
-            decide=("google.adk.plugins.plugin_manager:PluginManager.run_before_tool_callback",),
-            deciding="before",
-            also=(f"{TOOLS}._live_caller",),
+            CALL, read, event_of, decide=BEGUN, deciding="before", also=(f"{TOOLS}._live_caller",)
         ),
-        Hook(
-            "google.adk.tools.function_tool:FunctionTool.run_async", read_tool, outcome, inside=True
-        ),
+        Hook(FUNCTION, read_tool, outcome, inside=True),
         Witness(f"{TOOLS}._caller:_call_tool_async", gave),
         Witness(f"{TOOLS}._live_caller:_call_tool_async", gave),
         Witness(f"{TOOLS}._caller:apply_confirmation_gate", gave),
         Witness(f"{TOOLS}._error_handler:run_on_tool_error_callbacks", handled),
         Enrich(SPAN, named("execute_tool ")),
-        Mute(f"{TRACING}:trace_tool_call", always, texts=SAID, runs=True),
+        Mute(f"{TRACING}:trace_tool_call", texts=SAID, runs=True),
         Mute(SPAN, named("execute_tool (merged)"), beside=True),
-        Mute(f"{TOOLS}._batch_executor:trace_merged_tool_calls", always, beside=True),
+        Mute(f"{TOOLS}._batch_executor:trace_merged_tool_calls", beside=True),
         Run(f"{FLOWS}.base_llm_flow:BaseLlmFlow.run_async", read_run),
         Run(f"{FLOWS}.base_llm_flow:BaseLlmFlow.run_live", read_run),
     ),

@@ -9,24 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from toolspan.hooks import Adapter, Hook, Invocation, Refusal, Run, RunFacts, Witness
+from toolspan.hooks.readers import fails, gives, raises, refuses
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
-CALLBACKS = "langchain_core.callbacks.manager"
 UNNAMED, AGENT = "LangGraph", "lc_agent_name"
-REVIEW = "langchain.agents.middleware.human_in_the_loop"
 
 
 def read(invocation: Invocation) -> ToolCall:
     """Read the tool and its input without what the framework injects; the run knows the agent."""
-    tool = invocation.instance
-    return ToolCall(
-        name=tool.name,
-        description=tool.description,
-        arguments=_arguments(tool, invocation.get("tool_input")),
-        id=invocation.get("tool_call_id"),
-        conversation=_conversation(invocation.get("config") or {}),
-        functions=(getattr(tool, "func", None), getattr(tool, "coroutine", None)),
-    )
+    tool, thread = invocation.instance, _conversation(invocation.get("config") or {})
+    given, id_ = _arguments(tool, invocation.get("tool_input")), invocation.get("tool_call_id")
+    runs = (getattr(tool, "func", None), getattr(tool, "coroutine", None))
+    return ToolCall(tool.name, given, tool.description, id_, conversation=thread, functions=runs)
 
 
 def _arguments(tool: Any, given: Any) -> Any:
@@ -55,44 +49,17 @@ def raised(error: BaseException) -> Outcome | None:
     return Outcome(error="interrupted") if is_a(error, "GraphBubbleUp") else None
 
 
-def refused_arguments(_invocation: Invocation, error: Any) -> Outcome:
-    """The arguments did not fit the tool's schema."""
-    return Outcome(error="invalid_arguments", exception=error)
-
-
-def handled_error(invocation: Invocation, _value: Any) -> Outcome:
-    """The exception that `handle_tool_error` turns into a message."""
-    return Outcome(error="tool_error", exception=invocation.get("e"))
-
-
-def answered(invocation: Invocation, _value: Any) -> Outcome:
-    """What the callbacks are told, before a neighbour's span ends there."""
-    return outcome(invocation.get("output"))
-
-
-def failed(invocation: Invocation, _value: Any) -> Outcome:
-    """The exception that the callbacks are told."""
-    error = invocation.get("error")
-    return raised(error) or Outcome(error="error", exception=error)
-
-
-def unknown_tool(invocation: Invocation, message: Any) -> tuple[ToolCall, Outcome] | None:
-    """The model asked for a tool that the node does not have."""
-    if message is None:
-        return None
-    return _asked(invocation.get("call")), Outcome(error="unknown_tool")
-
-
 def denied(invocation: Invocation, answer: Any) -> tuple[ToolCall, Outcome] | None:
     """A person rejected the call, or answered in the tool's place."""
     message = answer[1] if type(answer) is tuple else answer
     if message is None:
         return None
-    return _asked(invocation.get("tool_call")), Outcome(error="denied")
+    return asked(invocation.get("tool_call")), Outcome(error="denied")
 
 
-def _asked(call: Any) -> ToolCall:
-    return ToolCall(name=call["name"], arguments=call["args"], id=call["id"])
+def asked(call: Any) -> ToolCall:
+    """What the model wishes for."""
+    return ToolCall(call["name"], call["args"], id=call["id"])
 
 
 def read_run(invocation: Invocation) -> RunFacts:
@@ -116,12 +83,15 @@ def _text(content: Any) -> str | None:
     return content if type(content) is str else None
 
 
+CALLBACKS = "langchain_core.callbacks.manager"
 MANAGERS = (f"{CALLBACKS}:CallbackManager", f"{CALLBACKS}:AsyncCallbackManager")
 TOOL_STARTS = tuple(f"{manager}.on_tool_start" for manager in MANAGERS)
 RUN_STARTS = tuple(f"{manager}.on_chain_start" for manager in MANAGERS)
-TOOLS = "langchain_core.tools.base"
+ENDS = tuple(f"{manager}ForToolRun" for manager in MANAGERS)
+TOOLS, NODE = "langchain_core.tools.base", "langgraph.prebuilt.tool_node:ToolNode"
 GRAPHS = ("langgraph.pregel.main:Pregel", "langgraph.pregel:Pregel")
-ENDS = ("CallbackManagerForToolRun", "AsyncCallbackManagerForToolRun")
+REVIEW = "langchain.agents.middleware.human_in_the_loop"
+REVIEWS = (f"{REVIEW}:_answer_message", f"{REVIEW}:HumanInTheLoopMiddleware._process_decision")
 
 ADAPTER = Adapter(
     name="langchain",
@@ -132,15 +102,13 @@ ADAPTER = Adapter(
     words=(
         Hook(f"{TOOLS}:BaseTool.run", read, outcome, raised, TOOL_STARTS),
         Hook(f"{TOOLS}:BaseTool.arun", read, outcome, raised, TOOL_STARTS),
-        Witness(f"{TOOLS}:BaseTool._to_args_and_kwargs", refused_arguments, "raised"),
-        Witness(f"{TOOLS}:_handle_tool_error", handled_error),
-        *(Witness(f"{CALLBACKS}:{end}.on_tool_end", answered, "before") for end in ENDS),
-        *(Witness(f"{CALLBACKS}:{end}.on_tool_error", failed, "before") for end in ENDS),
-        Refusal("langgraph.prebuilt.tool_node:ToolNode._validate_tool_call", unknown_tool),
-        Refusal(
-            (f"{REVIEW}:_answer_message", f"{REVIEW}:HumanInTheLoopMiddleware._process_decision"),
-            denied,
-        ),
+        Witness(f"{TOOLS}:BaseTool._to_args_and_kwargs", fails("invalid_arguments"), "raised"),
+        Witness(f"{TOOLS}:_handle_tool_error", fails("tool_error", "e")),
+        # What the callbacks are told, before a neighbour's span ends there:
+        *(Witness(f"{one}.on_tool_end", gives(outcome, "output"), "before") for one in ENDS),
+        *(Witness(f"{one}.on_tool_error", raises(raised, "error"), "before") for one in ENDS),
+        Refusal(f"{NODE}._validate_tool_call", refuses("unknown_tool", "call", asked)),
+        Refusal(REVIEWS, denied),
         *(
             Run(tuple(f"{graph}.{way}" for graph in GRAPHS), read_run, raised, RUN_STARTS)
             for way in ("stream", "astream")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolspan.hooks import Adapter, Carrier, Hook, Invocation, Refusal, Run, RunFacts, Witness
+from toolspan.hooks.readers import raises
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
@@ -18,17 +19,12 @@ def read(invocation: Invocation) -> ToolCall:
     """Read a tool that is called, whoever calls it."""
     tool = invocation.instance
     known, made = tool.metadata, is_a(tool, "FunctionTool")
-    names = getattr(known.fn_schema, "model_fields", {}) if invocation.args else ()
-    given = {**dict(zip(names, invocation.args, strict=False)), **invocation.kwargs}
+    given = invocation.by_name(getattr(known.fn_schema, "model_fields", ()))
     if made:
         given = {**tool.partial_params, **given}
         given.pop(tool.ctx_param_name, None)
-    return ToolCall(
-        name=known.name or type(tool).__name__,
-        description=known.description,
-        arguments=given,
-        functions=(tool.fn, tool.async_fn) if made else (),
-    )
+    name, runs = known.name or type(tool).__name__, (tool.fn, tool.async_fn) if made else ()
+    return ToolCall(name, given, known.description, functions=runs)
 
 
 def outcome(value: Any) -> Outcome:
@@ -65,10 +61,7 @@ def gave(invocation: Invocation, _value: Any) -> Outcome | None:
 
 def failed(invocation: Invocation, _value: Any) -> Outcome | None:
     """What a tool raised, before that."""
-    error = invocation.get("err")
-    if not isinstance(error, Exception) or not _is_a_tools(invocation):
-        return None
-    return raised(error) or Outcome(error="error", exception=error)
+    return raises(raised, "err")(invocation, None) if _is_a_tools(invocation) else None
 
 
 def _is_a_tools(invocation: Invocation) -> bool:
@@ -124,10 +117,8 @@ LOOPS = ("control_loop.runner", "control_loop")
 ADAPTER = Adapter(
     name="llamaindex",
     title="LlamaIndex",
-    traces=(
-        "every tool of any class; unknown tools, arguments that do not fit, waits for a person; "
-        "the run of an agent or a workflow"
-    ),
+    traces="every tool of any class; unknown tools, arguments that do not fit, waits for a "
+    "person; the run of an agent or a workflow",
     distribution="llama-index-core",
     versions=">=0.14.22,<0.15",
     words=(

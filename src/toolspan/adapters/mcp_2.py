@@ -6,57 +6,41 @@ own telemetry was taken out gets our SERVER span, decided where the handler is l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from toolspan.adapters.mcp_wire import (
-    CALL,
-    METHOD,
-    carrier,
-    client_call,
-    identified,
-    outcome_of_result,
-    over_http,
-    raised,
-)
-from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Propagate, Witness, says
+from toolspan.adapters import mcp_wire as wire
+from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Propagate, Witness
+from toolspan.hooks.readers import gives, says
 from toolspan.toolcall import Outcome, ToolCall
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-RUNNER = "mcp.server.runner:ServerRunner"
-SESSION = "mcp.client.session:ClientSession"
-IS_CALL = says("mcp.method.name", CALL)
 
 
 def read_client(invocation: Invocation) -> ToolCall:
     """The client's side, one call for each round."""
     version = invocation.instance._negotiated_version  # noqa: SLF001  # nowhere else
     told = {} if version is None else {"mcp.protocol.version": version}
-    return client_call(invocation, {**METHOD, **told})
+    return wire.client_call(invocation, {**wire.METHOD, **told})
 
 
 def outcome(result: Any) -> Outcome:
     """What the client got, or the server serialised: a result, or a wish for more input."""
-    wire = type(result) is dict
-    if (result.get("resultType") if wire else result.result_type) == "input_required":
+    wired = type(result) is dict
+    if (result.get("resultType") if wired else result.result_type) == "input_required":
         return Outcome(error="interrupted")
-    if wire:
-        return outcome_of_result(result.get("content"), failed=result.get("isError") is True)
+    if wired:
+        return wire.outcome_of_result(result.get("content"), failed=result.get("isError") is True)
     if not hasattr(result, "content"):
         return Outcome()  # a shape of its own, which an extension claims
-    return outcome_of_result(result.content, failed=result.is_error)
+    return wire.outcome_of_result(result.content, failed=result.is_error)
 
 
-def told(invocation: Invocation) -> Mapping[str, Any]:
+def told(invocation: Invocation) -> Any:
     """What the SDK's own span says at its start."""
-    attributes: Mapping[str, Any] = invocation.get("attributes")
-    return attributes
+    return invocation.get("attributes")
 
 
-def inject(invocation: Invocation, context: Mapping[str, str]) -> Any:
+def inject(invocation: Invocation, context: Any) -> Any:
     """Into the parameters that go to the peer in memory."""
-    if invocation.get("method") != CALL:
+    if invocation.get("method") != wire.CALL:
         return None
     params = dict(invocation.get("params"))
     params["_meta"] = {**(params.get("_meta") or {}), **context}
@@ -65,46 +49,24 @@ def inject(invocation: Invocation, context: Mapping[str, str]) -> Any:
 
 def read_server(invocation: Invocation) -> ToolCall | None:
     """The server's side, as the request came."""
-    params = invocation.get("params") or {}
-    if invocation.get("method") != CALL:
+    params, message = invocation.get("params") or {}, invocation.get("dctx")
+    if invocation.get("method") != wire.CALL:
         return None
-    message, version = invocation.get("dctx"), invocation.instance.connection.protocol_version
-    return ToolCall(
-        name=params.get("name", ""),
-        arguments=params.get("arguments"),
-        kind="server",
-        carrier=carrier(params.get("_meta")),
-        attributes={
-            **METHOD,
-            "mcp.protocol.version": version,
-            **identified(message.request_id),
-            **over_http(message.message_metadata),
-        },
-    )
+    name, given, meta = params.get("name", ""), params.get("arguments"), params.get("_meta")
+    version = invocation.instance.connection.protocol_version
+    return wire.server_call(name, given, meta, version, message)
 
 
 def refused(error: BaseException) -> Outcome | None:
     """The server answers parameters that do not fit with a code of the protocol."""
-    if type(error).__name__ != "ValidationError":
-        return raised(error)
-    code = "-32602"
-    return Outcome(
-        error="invalid_arguments", type=code, attributes={"rpc.response.status_code": code}
-    )
+    unfit = type(error).__name__ == "ValidationError"
+    return wire.outcome_of_code(-32602) if unfit else wire.raised(error)
 
 
-def serialised(_invocation: Invocation, answer: Any) -> Outcome:
-    """The answer, before the SDK's own span ends."""
-    return outcome(answer)
-
-
-SERVER = Hook(
-    f"{RUNNER}._on_request",
-    read_server,
-    outcome,
-    refused,
-    decide=("mcp.server.lowlevel.server:Server.get_request_handler",),
-)
+RUNNER, ASKS = "mcp.server.runner:ServerRunner", "mcp.client.session:ClientSession.call_tool"
+LOOKS_UP = ("mcp.server.lowlevel.server:Server.get_request_handler",)
+SERVER = Hook(f"{RUNNER}._on_request", read_server, outcome, refused, LOOKS_UP)
+IS_CALL = says("mcp.method.name", wire.CALL)
 
 ADAPTER = Adapter(
     name="mcp",
@@ -113,11 +75,12 @@ ADAPTER = Adapter(
     distribution="mcp",
     versions=">=2,<3",
     words=(
-        Hook(f"{SESSION}.call_tool", read_client, outcome, raised, inside=True, prefix="_"),
+        Hook(ASKS, read_client, outcome, wire.raised, inside=True, prefix="_"),
         Mute("mcp.shared.jsonrpc_dispatcher:otel_span", IS_CALL, told),
         Propagate("mcp.shared.direct_dispatcher:DirectDispatcher.send_raw_request", inject),
         SERVER,
         Enrich("mcp.server._otel:otel_span", IS_CALL),
-        Witness(f"{RUNNER}._serialize", serialised),
+        # The answer, before the SDK's own span ends:
+        Witness(f"{RUNNER}._serialize", gives(outcome)),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from toolspan.toolcall import Outcome, ToolCall, Word, clean, type_name
+from toolspan.toolcall import Outcome, ToolCall, Word, clean, is_a, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 CALL: Final = "tools/call"
 METHOD: Final = {"mcp.method.name": CALL}
-_CODES: Final[dict[int, Word]] = {
-    408: "timeout",
-    -32001: "timeout",
-    -32602: "invalid_arguments",
-}
+_CODES: Final[dict[int, Word]] = {408: "timeout", -32001: "timeout", -32602: "invalid_arguments"}
 
 
 def client_call(invocation: Invocation, known: Mapping[str, AttributeValue] = METHOD) -> ToolCall:
     """The client's side, as every version is asked: a tool's name, and what it is given."""
-    return ToolCall(
-        name=invocation.get("name"),
-        arguments=invocation.get("arguments"),
-        kind="client",
-        attributes=known,
-    )
+    name, given = invocation.get("name"), invocation.get("arguments")
+    return ToolCall(name, given, kind="client", attributes=known)
+
+
+def server_call(name: str, given: Any, meta: object, version: str | None, message: Any) -> ToolCall:
+    """The server's side; the client's trace context lies in the request's meta."""
+    told = {} if version is None else {"mcp.protocol.version": version}
+    http = over_http(message.message_metadata)
+    known = {**METHOD, **told, **identified(message.request_id), **http}
+    return ToolCall(name, given, kind="server", carrier=carrier(meta), attributes=known)
 
 
 def outcome_of_result(content: Any, *, failed: bool) -> Outcome:
@@ -46,22 +46,22 @@ def _text(block: Any) -> Any:
     return fields.get("text", f"<{fields.get('type')}>")
 
 
-def outcome_of_code(error: Any) -> Outcome:
+def outcome_of_code(code: int, message: str | None = None) -> Outcome:
     """A JSON-RPC error: its code is the error's type."""
-    code = str(error.code)
-    return Outcome(
-        error=_CODES.get(error.code, "error"),
-        message=error.message,
-        type=code,
-        attributes={"rpc.response.status_code": code},
-    )
+    word, known = _CODES.get(code, "error"), {"rpc.response.status_code": str(code)}
+    return Outcome(error=word, message=message, type=str(code), attributes=known)
+
+
+def outcome_of_error(error: Any) -> Outcome:
+    """An error as the peers send it."""
+    return outcome_of_code(error.code, error.message)
 
 
 def raised(error: BaseException) -> Outcome | None:
     """A protocol error carries its code."""
-    if any(kind.__name__ in ("McpError", "MCPError") for kind in type(error).__mro__):
-        return outcome_of_code(error.error)  # type: ignore[attr-defined]  # both classes have it
-    return None
+    if not is_a(error, "McpError") and not is_a(error, "MCPError"):
+        return None
+    return outcome_of_error(getattr(error, "error", None))
 
 
 def carrier(meta: object) -> dict[str, str]:

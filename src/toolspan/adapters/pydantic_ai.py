@@ -9,19 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolspan.adapters.model_json import arguments
-from toolspan.hooks import (
-    Adapter,
-    Enrich,
-    Hook,
-    Invocation,
-    Mute,
-    Refusal,
-    Run,
-    RunFacts,
-    Witness,
-    says,
-)
+from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Refusal, Run, RunFacts, Witness
+from toolspan.hooks.readers import gives, parsed, raises, says
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
@@ -33,15 +22,10 @@ def read(invocation: Invocation) -> ToolCall | None:
 
 
 def _call(call: Any, tool: Any, context: Any, given: Any) -> ToolCall:
-    definition = getattr(tool, "tool_def", tool)
-    return ToolCall(
-        name=call.tool_name,
-        description=getattr(definition, "description", None),
-        arguments=given,
-        id=call.tool_call_id,
-        agent=getattr(context.agent, "name", None),
-        conversation=context.conversation_id,
-    )
+    described = getattr(getattr(tool, "tool_def", tool), "description", None)
+    agent, conversation = getattr(context.agent, "name", None), context.conversation_id
+    name, id_ = call.tool_name, call.tool_call_id
+    return ToolCall(name, given, described, id_, agent=agent, conversation=conversation)
 
 
 def outcome(value: Any) -> Outcome:
@@ -63,21 +47,10 @@ def raised(error: BaseException) -> Outcome | None:
     return None
 
 
-def gave(_invocation: Invocation, value: Any) -> Outcome:
-    """What the tool gave, before the framework's own span ends."""
-    return outcome(value)
-
-
-def failed(_invocation: Invocation, error: Any) -> Outcome | None:
-    """What the tool raised, before that."""
-    fatal = not isinstance(error, Exception)
-    return None if fatal else raised(error) or Outcome(error="error", exception=error)
-
-
 def read_invalid(invocation: Invocation) -> ToolCall:
     """Read the call whose failed validation the framework traces itself."""
     call, tool = invocation.get("call"), invocation.get("tool_def")
-    return _call(call, tool, invocation.get("ctx"), arguments(call.args))
+    return _call(call, tool, invocation.get("ctx"), parsed(call.args))
 
 
 def invalid(error: BaseException) -> Outcome:
@@ -88,7 +61,7 @@ def invalid(error: BaseException) -> Outcome:
 def refused(invocation: Invocation, _none: Any) -> tuple[ToolCall, Outcome] | None:
     """No such tool, none for now, or arguments that do not fit, where nobody traced that."""
     call, tool, context = (invocation.get(name) for name in ("call", "tool", "ctx"))
-    error, asked = invocation.get("error"), _call(call, tool, context, arguments(call.args))
+    error, asked = invocation.get("error"), _call(call, tool, context, parsed(call.args))
     if tool is None:
         return asked, Outcome(error="unknown_tool")
     if is_a(error, "_ToolUnavailable"):
@@ -101,7 +74,7 @@ def denied(invocation: Invocation, _part: Any) -> tuple[ToolCall, Outcome] | Non
     if not is_a(invocation.get("tool_result"), "ToolDenied"):
         return None
     call = invocation.get("call")
-    asked = ToolCall(name=call.tool_name, arguments=arguments(call.args), id=call.tool_call_id)
+    asked = ToolCall(call.tool_name, parsed(call.args), id=call.tool_call_id)
     return asked, Outcome(error="denied")
 
 
@@ -127,16 +100,15 @@ TEXTS = ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result", "tool_argument
 ADAPTER = Adapter(
     name="pydantic-ai",
     title="Pydantic AI",
-    traces=(
-        "every function and MCP tool, its own span adopted where it is on (whole from 2.68); "
-        "refused calls; the run"
-    ),
+    traces="every function and MCP tool, its own span adopted where it is on (whole from 2.68); "
+    "refused calls; the run",
     distribution="pydantic-ai-slim",
     versions=">=2.30,<3",
     words=(
         Hook(f"{MANAGER}.execute_tool_call", read, outcome, raised, (BODY,), "before"),
-        Witness(BODY, gave),
-        Witness(BODY, failed, "raised"),
+        # Before the framework's own span ends:
+        Witness(BODY, gives(outcome)),
+        Witness(BODY, raises(raised), "raised"),
         Enrich(SPANS, says("gen_ai.operation.name", "execute_tool"), texts=TEXTS),
         Hook(f"{NATIVE}:Instrumentation.on_tool_validate_error", read_invalid, raised=invalid),
         Mute(SPANS, says("pydantic_ai.tool.failure_stage", "validation"), texts=TEXTS),

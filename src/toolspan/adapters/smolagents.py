@@ -15,24 +15,11 @@ from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
 def read(invocation: Invocation) -> ToolCall:
-    """Read a tool that is called, whoever calls it."""
+    """Read a tool that is called, or an agent as one, whoever calls it."""
     tool, given = invocation.instance, dict(invocation.kwargs)
     given.pop("sanitize_inputs_outputs", None)
-    return ToolCall(
-        name=tool.name,
-        description=tool.description,
-        arguments=_named(tool.inputs, invocation.args, given),
-    )
-
-
-def read_agent(invocation: Invocation) -> ToolCall:
-    """Read a managed agent that is called as a tool."""
-    agent = invocation.instance
-    return ToolCall(
-        name=agent.name or type(agent).__name__,
-        description=agent.description,
-        arguments=_named({"task": None}, invocation.args, dict(invocation.kwargs)),
-    )
+    given = _named(getattr(tool, "inputs", ("task",)), invocation.args, given)
+    return ToolCall(tool.name or type(tool).__name__, given, tool.description)
 
 
 def _named(inputs: Any, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
@@ -45,47 +32,39 @@ def _named(inputs: Any, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
 
 def read_wish(invocation: Invocation) -> ToolCall:
     """Read a call that the model asks for, of a tool, of a managed agent, or of nothing there."""
-    agent, name = invocation.instance, invocation.get("tool_name")
-    return ToolCall(
-        name=name,
-        description=getattr(_tool(agent, name), "description", None),
-        arguments=_wished(agent, name, invocation.get("arguments")),
-        agent=agent.name,
-    )
-
-
-def _tool(agent: Any, name: str) -> Any:
-    return agent.tools.get(name) or agent.managed_agents.get(name)
-
-
-def _wished(agent: Any, name: str, given: Any) -> Any:
-    """The arguments as the tool gets them: a text may name a value that the agent keeps."""
-    if type(given) is dict:
-        kept = agent.state
-        return {key: kept.get(one, one) if type(one) is str else one for key, one in given.items()}
-    if given is None or (type(given) is str and not given):
-        return {}
-    return _named(getattr(_tool(agent, name), "inputs", {}), (given,), {})
+    return _wish(invocation.instance, invocation.get("tool_name"), invocation.get("arguments"))
 
 
 def wishes(invocation: Invocation) -> list[ToolCall]:
     """All calls of one turn, with the ids that nobody tells the hooks below."""
     agent, asked = invocation.instance, invocation.get("chat_message").tool_calls
-    return [
-        ToolCall(name=what.name, arguments=_wished(agent, what.name, what.arguments), id=one.id)
-        for one in asked
-        for what in (one.function,)
-    ]
+    wished = [(one.function, one.id) for one in asked]
+    return [_wish(agent, what.name, what.arguments, id_) for what, id_ in wished]
+
+
+def _wish(agent: Any, name: str, given: Any, id_: str | None = None) -> ToolCall:
+    tool = agent.tools.get(name) or agent.managed_agents.get(name)
+    given = _wished(agent.state, getattr(tool, "inputs", {}), given)
+    return ToolCall(name, given, getattr(tool, "description", None), id_, agent=agent.name)
+
+
+def _wished(kept: Any, inputs: Any, given: Any) -> Any:
+    """The arguments as the tool gets them: a text may name a value that the agent keeps."""
+    if type(given) is dict:
+        return {key: kept.get(one, one) if type(one) is str else one for key, one in given.items()}
+    if given is None or (type(given) is str and not given):
+        return {}
+    return _named(inputs, (given,), {})
 
 
 def raised(error: BaseException) -> Outcome | None:
     """Unwrap what the tool raised; without such a cause there is no such tool."""
+    cause = error.__cause__
     if is_a(error, "AgentToolCallError"):
-        return Outcome(error="invalid_arguments", exception=error.__cause__)
-    if is_a(error, "AgentToolExecutionError"):
-        word = "unknown_tool" if error.__cause__ is None else "error"
-        return Outcome(error=word, exception=error.__cause__)  # type: ignore[arg-type]  # two words
-    return None
+        return Outcome(error="invalid_arguments", exception=cause)
+    if not is_a(error, "AgentToolExecutionError"):
+        return None
+    return Outcome(error="unknown_tool" if cause is None else "error", exception=cause)
 
 
 def read_run(invocation: Invocation) -> RunFacts:
@@ -94,26 +73,21 @@ def read_run(invocation: Invocation) -> RunFacts:
     return RunFacts(name=agent.name or type(agent).__name__, agent=agent.name)
 
 
-TOOLS, AGENTS = "smolagents.tools", "smolagents.agents"
-TOOL, PIPELINE = f"{TOOLS}:Tool.__call__", f"{TOOLS}:PipelineTool.__call__"
-AGENT, WISH = f"{AGENTS}:MultiStepAgent.__call__", f"{AGENTS}:ToolCallingAgent.execute_tool_call"
-CALLS = (TOOL, PIPELINE, AGENT)
+AGENTS, WISH = "smolagents.agents", "smolagents.agents:ToolCallingAgent.execute_tool_call"
+CALLED = ("tools:Tool", "tools:PipelineTool", "agents:MultiStepAgent")
+CALLS = tuple(f"smolagents.{one}.__call__" for one in CALLED)
 #: Code has a pool since 1.25; in the one of the agent, which keeps the context, ours is idle.
 POOL = "ThreadPoolExecutor"
 
 ADAPTER = Adapter(
     name="smolagents",
     title="smolagents",
-    traces=(
-        "every tool and managed agent, wished for or called in a CodeAgent's local code; "
-        "unknown tools, invalid arguments; the run"
-    ),
+    traces="every tool and managed agent, wished for or called in a CodeAgent's local code; "
+    "unknown tools, invalid arguments; the run",
     distribution="smolagents",
     versions=">=1.23,<2",
     words=(
-        Hook(TOOL, read, inside=True),
-        Hook(PIPELINE, read, inside=True),
-        Hook(AGENT, read_agent, inside=True),
+        *(Hook(path, read, inside=True) for path in CALLS),
         Hook(WISH, read_wish, raised=raised, decide=CALLS, deciding="beside"),
         Carrier(f"{AGENTS}:ToolCallingAgent.process_tool_calls", wishes),
         KeepContext((f"smolagents.local_python_executor:{POOL}", f"{AGENTS}:{POOL}")),

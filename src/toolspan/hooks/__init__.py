@@ -30,7 +30,6 @@ from toolspan.hooks.words import (
     Witness,
     WordOfAdapter,
     plain_outcome,
-    says,
 )
 
 __all__ = [
@@ -63,6 +62,5 @@ __all__ = [
     "options_of",
     "parameters_of",
     "plain_outcome",
-    "says",
     "words_of",
 ]

@@ -41,6 +41,10 @@ class Invocation:
         index = self._parameters.get(name)
         return default if index is None or index >= len(self.args) else self.args[index]
 
+    def by_name(self, names: Iterable[str]) -> dict[str, Any]:
+        """All arguments by name; the positional ones are called `names`, in this order."""
+        return {**dict(zip(names, self.args, strict=False)), **self.kwargs}
+
     def replacing(self, name: str, value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of this call with `name` replaced, passed as it was passed."""
         index = self._parameters.get(name)
@@ -65,15 +69,6 @@ class RunFacts:
 def plain_outcome(value: Any) -> Outcome:
     """What the hooked function returned is the tool's own value."""
     return Outcome(value)
-
-
-def says(key: str, value: str) -> Callable[[Invocation], bool]:
-    """A `when`: the framework is about to make a span with this among its `attributes`."""
-
-    def when(invocation: Invocation) -> bool:
-        return bool((invocation.get("attributes") or {}).get(key) == value)
-
-    return when
 
 
 def _nothing(_invocation: Invocation) -> None:
@@ -242,7 +237,7 @@ class Mute:
     """
 
     path: Path
-    when: Callable[[Invocation], bool]
+    when: Callable[[Invocation], bool] = _always
     #: What the framework says of the call as it makes its span; the name of another tool among it:
     #: that is another call's.
     attributes: Callable[[Invocation], Mapping[str, AttributeValue] | None] = _nothing

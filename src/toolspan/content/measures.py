@@ -18,7 +18,6 @@ _LEVELS: Final = 20  # of nesting that one fingerprint covers
 _HEAD: Final = 256  # characters of a long text that enter a fingerprint
 INT_BITS: Final = 4_096  # of a number that is taken as it is
 _FEW: Final = 16  # entries of a dict that is measured in one pass
-_SMALL: Final = INT_BITS // 8  # bytes in which no int is too large
 
 
 def size_of(value: object) -> int | None:
@@ -59,40 +58,30 @@ def measure(arguments: object, key: bytes) -> tuple[str | None, int | None]:
     """`fingerprint` and `size_of`; of a small flat dict, as most arguments are, in one pass."""
     if type(arguments) is not dict or len(arguments) > _FEW or not key:
         return fingerprint(arguments, key), size_of(arguments)
-    names = (*arguments,)
-    for name in names:
-        if type(name) is not str:
-            break
-    else:
-        shape = _SHAPES.get(names)
-        if shape is None or shape.key is not key:
-            shape = _shaped(key, names)
-        if shape is not None and (measured := _flat(arguments, shape)) is not None:
-            return measured
-    return fingerprint(arguments, key), size_of(arguments)
-
-
-def _flat(arguments: dict[str, Any], shape: _Shape) -> tuple[str, int | None] | None:
-    """The same, where all values are short texts or int."""
-    try:
-        values = shape.values(arguments)
-    except KeyError:  # another thread changes it
-        return None
+    arguments = arguments.copy()  # another thread may change it
     size = None
-    for value in values:
+    for name, value in arguments.items():
         kind = type(value)
         if kind is str:
             if (length := len(value)) > _HEAD:
-                return None
+                break
             size = length if size is None else size + length
-        elif kind is not int:
-            return None
-    message = dumps(values, 2)
-    if len(message) >= _SMALL:
-        return None
-    state = shape.state()
-    state.update(message)
-    return state.hexdigest(), size
+        elif kind is not int and kind is not bool and kind is not float and value is not None:
+            break
+        if type(name) is not str:
+            break
+    else:
+        names = (*arguments,)
+        shape = _SHAPES.get(names)
+        if shape is None or shape.key is not key:
+            shape = _shaped(key, names)
+        if shape is not None:
+            message = dumps(shape.values(arguments), 2)
+            if len(message) < INT_BITS // 8:  # no int is too large
+                state = shape.state()
+                state.update(message)
+                return state.hexdigest(), size
+    return fingerprint(arguments, key), size_of(arguments)
 
 
 @dataclass(frozen=True, slots=True)

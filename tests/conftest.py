@@ -12,7 +12,7 @@ import pytest
 
 from toolspan import containment
 from toolspan.lifecycle import drain
-from toolspan.testing import tracing
+from toolspan.testing import pytest_pycollect_makeitem, tracing  # noqa: F401  # not installed too
 
 TESTS = Path(__file__).parent
 sys.path.insert(0, str(TESTS))  # programs and parts beside the tests

@@ -8,7 +8,9 @@ A framework joins with a program under programs/, named after its adapter: FRAME
 (name -> a function of the calls that its model is to ask for) and GAPS (name -> the reason why a
 situation is not there or its spans cannot be right, read in the framework's source); if it likes,
 CALLS (situations that look different there), MODES (context managers, such as the framework's own
-telemetry, in which all of it holds too) and NEEDS (name -> a package without which it cannot run).
+telemetry, in which all of it holds too), WATCHED (of a gap that cannot be acted, what the name of a
+parameter or an attribute would be like that fills it, and where none is), NEEDS (name -> a package without which it cannot run) and
+YOUNGER (name -> a package that the framework's older versions are without, and why that is a gap).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import pkgutil
 import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -243,8 +246,9 @@ def cannot(program, situation):
     if situation not in program.SITUATIONS:
         return program.GAPS[situation]
     needed = getattr(program, "NEEDS", {}).get(situation)
-    there = needed is None or importlib.util.find_spec(needed)
-    return None if there else f"{needed} is in another environment"
+    if needed and not importlib.util.find_spec(needed):
+        return f"{needed} is in another environment"
+    return gaps_of_older(program.FRAMEWORK).get(situation)
 
 
 def turns(calls):
@@ -263,15 +267,20 @@ def in_threads(run, calls):
 
 
 def finished(coroutine):
-    """Run a coroutine to its end; a loop would treat some exceptions as its own."""
+    """Run a coroutine to its end; a loop would treat some exceptions as its own.
+
+    Nor is it shown the value: asyncio of Python 3.11 asks what a task gave for its `repr`.
+    """
+    ends = []
 
     async def shielded():
         try:
-            return await coroutine, None
+            ends.append((await coroutine, None))
         except BaseException as error:  # noqa: BLE001  # raised again where no loop is
-            return None, error
+            ends.append((None, error))
 
-    value, error = asyncio.run(shielded())
+    asyncio.run(shielded())
+    ((value, error),) = ends
     if error is not None:
         raise error
     return value
@@ -477,11 +486,28 @@ def is_there(adapter):
 PROGRAMS = {one: f"programs.{file_of(one).stem}" for one in FRAMEWORKS if is_installed(one)}
 
 
-def gaps_of(framework):
+def gaps_of(framework, declared="GAPS"):
     """The gaps that a program declares, read without importing its framework."""
     tree = ast.parse(file_of(framework).read_text(encoding="utf-8"))
     names = {ast.unparse(node.targets[0]): node.value for node in tree.body if is_plain(node)}
-    return ast.literal_eval(names["GAPS"])
+    return ast.literal_eval(names[declared]) if declared in names else {}
+
+
+def names_of(place):
+    """What something in a framework has: its attributes, fields and parameters.
+
+    Raises:
+        AttributeError, ImportError: it stands there no more.
+    """
+    thing = pkgutil.resolve_name(place)
+    fields = {*getattr(thing, "model_fields", ())}
+    return fields.union(dir(thing), inspect.signature(thing).parameters if callable(thing) else ())
+
+
+def gaps_of_older(framework):
+    """Those of the version that is here."""
+    declared = gaps_of(framework, "YOUNGER").items()
+    return {name: why for name, (young, why) in declared if not importlib.util.find_spec(young)}
 
 
 def is_plain(node):
@@ -501,6 +527,11 @@ def table():
         f"- {FRAMEWORKS[name]}, {situation}: {reason}"
         for name in FRAMEWORKS
         for situation, reason in gaps[name].items()
+    ]
+    reasons += [
+        f"- {FRAMEWORKS[name]} without `{younger}`, {situation}: {reason}"
+        for name in FRAMEWORKS
+        for situation, (younger, reason) in gaps_of(name, "YOUNGER").items()
     ]
     return "\n".join([*lines, "", *reasons])
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing, asynccontextmanager
+
 import pytest
+from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 import ground_truth
@@ -86,3 +90,61 @@ def test_a_call_that_waits_for_a_person_did_not_run(traced, decision, word):
     program.asyncio.run(program.reviewed([call], decision, careful))
     assert traced.outcomes == ["interrupted", word]
     assert len(ground_truth.RAN) == int(decision)
+
+
+def test_a_tool_that_streams_in_a_live_session_is_one_call(native):
+    """The call ends with an answer that is pending; the body goes on in a task."""
+    live_request_queue = pytest.importorskip("google.adk.agents.live_request_queue")
+    from google.adk.models.base_llm_connection import BaseLlmConnection
+
+    ran, over = [], asyncio.Event()
+
+    async def watch(price: int):
+        """Tell of a price, again and again."""
+        ran.append(trace.get_current_span().get_span_context().span_id)
+        yield price
+        over.set()
+
+    watch.__annotations__ = {"price": int}
+
+    class Voice(BaseLlmConnection):
+        """Asks for the tool, and is done when that is."""
+
+        async def receive(self):
+            parts = [program.types.Part(function_call=program.wish(asked("watch", {"price": 1})))]
+            content = program.types.Content(role="model", parts=parts)
+            yield program.LlmResponse(content=content)
+            await over.wait()
+            yield program.LlmResponse(content=program.text("done"), turn_complete=True)
+            await asyncio.sleep(60)
+
+        async def nothing(self, *_args, **_options):
+            """Do nothing."""
+
+        send_history = send_content = send_realtime = close = nothing
+
+    class Speaking(program.Scripted):
+        @asynccontextmanager
+        async def connect(self, _request):
+            yield Voice()
+
+    async def main():
+        model = Speaking(model="scripted", script=[])
+        runner = program.InMemoryRunner(program.LlmAgent(name="helper", model=model, tools=[watch]))
+        session = await program.session_of(runner)
+        events = runner.run_live(
+            user_id="me",
+            session_id=session.id,
+            live_request_queue=live_request_queue.LiveRequestQueue(),
+        )
+        async with aclosing(events):
+            async for event in events:
+                if event.turn_complete:
+                    break
+
+    traced = native()
+    asyncio.run(asyncio.wait_for(main(), 20))
+    (span,) = tool_spans(traced.spans)
+    assert (span.attributes["gen_ai.tool.name"], traced.outcomes) == ("watch", ["ok"])
+    assert ran == [span.context.span_id]
+    assert toolspan.stats()["watch"].calls == 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 from ground_truth import PROGRAMS
 from toolspan.adapters import LIST
 from toolspan.registry import adapter_for, load
@@ -19,9 +17,7 @@ def place_of(framework):
 
 globals().update(
     {
-        f"Test{name.title().replace('-', '')}": adapter_contract(
-            place_of(name), importlib.import_module(program)
-        )
+        f"Test{name.title().replace('-', '')}": adapter_contract(place_of(name), program)
         for name, program in PROGRAMS.items()
     }
 )

@@ -77,6 +77,29 @@ ONE_PLATFORM |= {"pty", "pwd", "readline", "resource", "spwd", "syslog", "termio
 ONE_PLATFORM |= {"winreg", "winsound"}
 SIGNALS = {"SIGABRT", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM", "SIG_DFL", "SIG_IGN"}
 SIGNALS |= {"Handlers", "Signals", "default_int_handler", "getsignal", "raise_signal", "signal"}
+#: Ways to change something in its place.
+CHANGING = {
+    "add",
+    "append",
+    "clear",
+    "discard",
+    "extend",
+    "insert",
+    "move_to_end",
+    "pop",
+    "popitem",
+}
+CHANGING |= {
+    "popleft",
+    "appendleft",
+    "remove",
+    "setdefault",
+    "update",
+    "__setitem__",
+    "__delitem__",
+}
+#: Who puts layers over functions, whatever their name; and a test of others' patches.
+WHO_PATCHES = {"hooks", "testing"}
 SILENCED = re.compile(
     r"type:\s*ignore(?!\[[a-z-]+)|noqa(?!:\s?[A-Z]+[0-9]+)|(mypy|pyright):\s*(ignore|disable)"
 )
@@ -184,7 +207,62 @@ def functions(tree: ast.AST) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFuncti
             yield node, node.end_lineno - node.lineno + 1
 
 
-READERS = [wrong_imports, catch_alls, wrappers, one_platform, long_functions]
+def private_writes(tree: ast.AST, room: str) -> Iterator[str]:
+    """Where what another keeps for itself is written, deleted, or changed in its place."""
+    ours = _made_here(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            found = _writes_by_name(node, ours, room)
+            changes = isinstance(node.func, ast.Attribute) and node.func.attr in CHANGING
+            found = found or (changes and _is_anothers(node.func.value, ours))
+        else:
+            written = isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del))
+            found = written and _is_anothers(node, ours)
+        if found:
+            yield f"{node.lineno}: writes to what is private to another: {ast.unparse(node)}"
+
+
+def _made_here(tree: ast.AST) -> set[str]:
+    """The names of what a file makes itself, of classes of its own."""
+    classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)} | {"cls"}
+    made = [
+        n for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
+    ]
+    own = [node for node in made if ast.unparse(node.value.func) in classes]
+    return {"self", "cls"} | {ast.unparse(target) for node in own for target in node.targets}
+
+
+def _is_anothers(node: ast.AST, ours: set[str]) -> bool:
+    """Whether a piece such as `span._attributes["x"]` is, or is in, a private attribute."""
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        holder = ast.unparse(node.value)
+        if isinstance(node, ast.Attribute) and _is_private(node.attr) and holder not in ours:
+            return True
+        if isinstance(node, ast.Subscript) and re.search(r"^vars\(|\.__dict__$", holder):
+            return not isinstance(node.slice, ast.Constant) or _is_private(node.slice.value)
+        node = node.value
+    return False
+
+
+def _writes_by_name(call: ast.Call, ours: set[str], room: str) -> bool:
+    """Whether it is `setattr` or the like: of a private name, or, but for a hook, of any."""
+    name = ast.unparse(call.func).rpartition(".")[2].strip("_")
+    if (
+        name not in {"setattr", "delattr"}
+        or len(call.args) < 2
+        or ast.unparse(call.args[0]) in ours
+    ):
+        return False
+    given = call.args[1]
+    return _is_private(given.value) if isinstance(given, ast.Constant) else room not in WHO_PATCHES
+
+
+def _is_private(name: str) -> bool:
+    """A protocol's `__name__` is not; `_self_name` is where wrapt lets its wrappers keep theirs."""
+    return name.startswith("_") and not name.startswith("_self_") and not name.endswith("__")
+
+
+READERS = [wrong_imports, catch_alls, wrappers, one_platform, private_writes, long_functions]
 
 WRONG = [
     (wrong_imports, "toolcall", "from toolspan import semconv"),
@@ -209,6 +287,18 @@ WRONG = [
     (one_platform, "export", "try:\n    from pwd import getpwuid\nexcept ImportError: pass"),
     (one_platform, "export", "class Handler:\n    number = signal.SIGHUP"),
     (one_platform, "export", "from signal import SIGKILL"),
+    (private_writes, "spans", "span._name = name"),
+    (private_writes, "spans", "self.span._name = name"),
+    (private_writes, "spans", "provider._active_span_processor.processors += (mine,)"),
+    (private_writes, "spans", "with go() as span._name: pass"),
+    (private_writes, "spans", "del span._attributes"),
+    (private_writes, "spans", "span._attributes['key'] = value"),
+    (private_writes, "spans", "span._attributes._dict.update(more)"),
+    (private_writes, "spans", "setattr(span, '_name', name)"),
+    (private_writes, "spans", "object.__setattr__(span, '_name', name)"),
+    (private_writes, "spans", "delattr(span, name)"),
+    (private_writes, "spans", "vars(span)['_name'] = name"),
+    (private_writes, "spans", "span.__dict__[key] = name"),
     (long_functions, "spans", "def long():" + "\n    go()" * 60),
 ]
 RIGHT = [
@@ -220,6 +310,11 @@ RIGHT = [
     (catch_alls, "containment", "try: go()\nexcept Exception: pass"),
     (one_platform, "export", "def late():\n    import fcntl"),
     (one_platform, "export", "import signal\nchosen = signal.SIGTERM"),
+    (private_writes, "spans", "self._name = span._name\nself._spans[span._id] = span"),
+    (private_writes, "spans", "class A: pass\na = A()\na._b = 1\na._b.append(2)"),
+    (private_writes, "spans", "object.__setattr__(self, '_name', name)\nspan.name = name"),
+    (private_writes, "testing", "vars(error)['__notes__'] = ['a protocol, and of everybody']"),
+    (private_writes, "hooks", "setattr(owner, name, layer)\nlayer._self_word = word"),
     (long_functions, "spans", "def long():" + "\n    go()" * 59),
 ]
 

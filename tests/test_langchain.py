@@ -207,6 +207,28 @@ def test_an_agent_as_a_tool_runs_below_its_execution(traced, name):
     compare_with_golden("langchain_sub_agent", traced.tree().replace(name, "research"))
 
 
+def test_an_agent_that_is_a_tool_may_have_a_tool_of_its_own_name(traced):
+    """What it asks for with the same arguments, and in the other way, is a call all the same."""
+
+    @tool
+    @program.counted
+    def ask(what: str) -> str:
+        """Answer."""
+        return what
+
+    inner = agent(asks(("ask", {"what": "why?"}, "inner-1")), tools=[ask], name="inner")
+
+    async def delegate(what: str) -> str:
+        return inner.invoke(HELLO)["messages"][-1].content
+
+    delegate.__name__ = "ask"
+    other = tool(program.counted(delegate), description="Ask another agent.")
+    outer = agent(asks(("ask", {"what": "why?"}, "outer-1")), tools=[other], name="outer")
+    asyncio.run(outer.ainvoke(HELLO))
+    tell(traced, "ok", "ok")
+    one_trace(traced)
+
+
 def test_a_tool_inside_a_tool_and_a_tool_that_calls_itself_are_nested(traced):
     program.twice.invoke({"a": 2})
     program.factorial.invoke({"n": 3})

@@ -425,6 +425,14 @@ def through_mcp(calls):
     ran.unlink()
 
 
+def directly(calls):
+    """The program calls what the decorator made of its function."""
+    one = tool("add", "Add two numbers.", {"a": int, "b": int})(
+        lambda given: ground_truth.add(**given)
+    )
+    one.handler(calls[0].arguments)
+
+
 ALL = ground_truth.SITUATIONS
 DELEGATED = {
     "description": "Sums.",
@@ -453,6 +461,7 @@ SITUATIONS = {
     "approval granted later": lambda calls: run(calls, allowed_tools=[], can_use_tool=granted),
     "retry": run,
     "agent as a tool": delegated,
+    "direct call": directly,
     "MCP tools": through_mcp,
     "200 calls at once": at_once,
 }

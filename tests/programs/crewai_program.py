@@ -367,5 +367,7 @@ CALLS = {
 #: Neighbours have a span for each agent of a crew too.
 BESIDE = {"streaming": ALL["streaming"]}
 
+WATCHED = {"timed out": ("time", "crewai.tools:BaseTool", "crewai.tools:tool")}
+
 if __name__ == "__main__":
     ground_truth.show(sys.modules[__name__])

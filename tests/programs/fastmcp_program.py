@@ -159,6 +159,8 @@ SITUATIONS = {
     "parallel": run,
     "raising": run,
     "soft error": run,
+    "unknown tool": run,
+    "invalid arguments": run,
     "cancelled": lambda calls: asyncio.run(cancelled(asked(calls))),
     "timed out": timed_out,
     "direct call": directly,
@@ -175,6 +177,13 @@ GAPS = {
     "agent as a tool": "there is no agent here, and no model",
 }
 CALLS = asked_by_a_client()
+WATCHED = {
+    "streaming": ("stream|partial", "fastmcp:Client.call_tool", "fastmcp:FastMCP.tool"),
+    "approval refused": ("approv|confirm|consent", "fastmcp:Client", "fastmcp:FastMCP.tool"),
+    "approval granted later": ("approv|confirm|consent", "fastmcp:Client", "fastmcp:FastMCP.tool"),
+    "retry": ("retr|attempt", "fastmcp:Client", "fastmcp:Client.call_tool"),
+    "agent as a tool": ("agent", "fastmcp", "fastmcp:FastMCP"),
+}
 
 
 @contextmanager

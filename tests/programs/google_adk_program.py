@@ -25,6 +25,7 @@ with warnings.catch_warnings():
     from google.adk.sessions import InMemorySessionService, Session
     from google.adk.telemetry import tracing
     from google.adk.tools import FunctionTool, LongRunningFunctionTool, ToolContext
+    from google.adk.workflow import NodeTimeoutError
     from google.genai import types
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -236,6 +237,13 @@ def raising_out(calls):
         run_async(calls)
 
 
+def timed_out(calls):
+    """An agent is a node of a workflow, and has its time limit."""
+    runner = InMemoryRunner(agent(calls, [ground_truth.nap], timeout=0.2))
+    with suppress(TimeoutError, NodeTimeoutError):
+        asyncio.run(asyncio.wait_for(run_async_of(runner), 5))
+
+
 async def reviewed(calls, decision, tool=add_if_allowed):
     """A person looks at the call before it runs."""
     runner = InMemoryRunner(agent(calls[:1], [tool]))
@@ -292,6 +300,7 @@ SITUATIONS = {
     "cancelled": lambda calls: asyncio.run(
         cancelled(run_async_of(InMemoryRunner(agent(calls, [ground_truth.nap]))))
     ),
+    "timed out": timed_out,
     "approval refused": lambda calls: asyncio.run(reviewed(calls, decision=False)),
     "approval granted later": lambda calls: asyncio.run(reviewed(calls, decision=True)),
     "retry": lambda calls: run_async(calls, plugins=[ReflectAndRetryToolPlugin(max_retries=3)]),
@@ -301,8 +310,9 @@ SITUATIONS = {
     "200 calls at once": lambda calls: in_threads(run_async, calls),
 }
 GAPS = {
-    "timed out": "neither a tool nor an agent has a timeout; that of a workflow's node cancels",
+    "timed out": "a tool has no time limit; that of an agent, a workflow's node, cancels what runs in it",
 }
+WATCHED = {"timed out": ("time", "google.adk.tools:BaseTool", "google.adk.tools:FunctionTool")}
 #: The tool asks for a person itself, in its body.
 CALLS = {
     "approval refused": (

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -324,11 +325,44 @@ def reviewed(calls, decision):
     graph.invoke(Command(resume={"decisions": [{"type": decision}]}), thread(f"truth-{decision}"))
 
 
-def retried(calls):
-    from langchain.agents.middleware import ToolRetryMiddleware
+def granted(calls):
+    """As since LangChain 1.0, or as before: the graph halts where its tools would run."""
+    if find_spec("langchain"):
+        return reviewed(calls, "approve")
+    graph = asking(calls, checkpointer=InMemorySaver(), interrupt_before=["tools"])
+    for given in (HELLO, None):
+        graph.invoke(given, thread("truth-granted"))
+    return None
 
-    again = ToolRetryMiddleware(max_retries=3, initial_delay=0, jitter=False)
-    asking(calls, middleware=[again]).invoke(HELLO)
+
+def retried(calls):
+    """As since LangChain 1.0, or as before: the graph runs the node of its tools again."""
+    if find_spec("langchain"):
+        from langchain.agents.middleware import ToolRetryMiddleware
+
+        again = ToolRetryMiddleware(max_retries=3, initial_delay=0, jitter=False)
+        return asking(calls, middleware=[again]).invoke(HELLO)
+    return retrying(calls).invoke(HELLO)
+
+
+def retrying(calls):
+    """An agent made by hand: no other has a node whose policy is its user's."""
+    from langgraph.graph import MessagesState, StateGraph
+    from langgraph.prebuilt import tools_condition
+    from langgraph.types import RetryPolicy
+
+    said = [asks(*((c.name, c.arguments, c.id) for c in turn)) for turn in turns(calls)]
+    model = Scripted(script=[*said, AIMessage("done")])
+    policy = RetryPolicy(initial_interval=0, jitter=False, retry_on=Exception)
+    graph = StateGraph(MessagesState)
+    graph.add_node("agent", lambda state: {"messages": [model.invoke(state["messages"])]})
+    graph.add_node("tools", ToolNode([flaky], handle_tool_errors=False), retry=policy)
+    graph.add_edge("__start__", "agent")
+    graph.add_edge("tools", "agent")
+    graph.add_conditional_edges("agent", tools_condition)
+    compiled = graph.compile()
+    compiled.name = "helper"
+    return compiled.with_config(metadata={"lc_agent_name": "helper"})
 
 
 def through_mcp(calls):
@@ -358,7 +392,7 @@ SITUATIONS = {
     "invalid arguments": lambda calls: asking(calls).invoke(HELLO),
     "cancelled": lambda calls: asyncio.run(ground_truth.cancelled(asking(calls).ainvoke(HELLO))),
     "approval refused": lambda calls: reviewed(calls, "reject"),
-    "approval granted later": lambda calls: reviewed(calls, "approve"),
+    "approval granted later": granted,
     "retry": retried,
     "agent as a tool": lambda calls: asking(calls).invoke(HELLO),
     "direct call": lambda calls: [add.invoke(call.arguments) for call in calls],
@@ -375,6 +409,16 @@ CALLS = {
     "retry": tuple(ground_truth.asked("flaky", outcome=word) for word in ("error", "error", "ok"))
 }
 NEEDS = {"MCP tools": "langchain_mcp_adapters"}
+YOUNGER = {
+    "approval refused": (
+        "langchain",
+        "`interrupt_before` halts the graph, and a person's no is a message",
+    ),
+}
+
+WATCHED = {
+    "timed out": ("time", "langchain_core.tools:BaseTool", "langgraph.prebuilt:ToolNode"),
+}
 
 if __name__ == "__main__":
     ground_truth.show(sys.modules[__name__])

@@ -311,5 +311,10 @@ CALLS = {
 }
 NEEDS = {"MCP tools": "llama_index.tools.mcp"}
 
+WATCHED = {
+    "timed out": ("time", "llama_index.core.tools:FunctionTool"),
+    "approval refused": ("approv|confirm|permi", "llama_index.core.tools:FunctionTool"),
+}
+
 if __name__ == "__main__":
     ground_truth.show(sys.modules[__name__])

@@ -164,14 +164,22 @@ def timed_out(calls):
         run(calls, timedelta(seconds=0.05) if VERSION == 1 else 0.05)
 
 
+def directly(calls):
+    """The program lets its server run a tool."""
+    asyncio.run(served().call_tool(calls[0].name, calls[0].arguments))
+
+
 SITUATIONS = {
     "sync": run,
     "async": run,
     "parallel": run,
     "raising": run,
     "soft error": run,
+    "unknown tool": run,
+    "invalid arguments": run,
     "cancelled": lambda calls: asyncio.run(called_off(*calls)),
     "timed out": timed_out,
+    "direct call": directly,
     "MCP tools": run,
     "200 calls at once": lambda calls: in_threads(run, calls),
 }
@@ -186,6 +194,13 @@ GAPS = {
     "direct call": "a server's own `call_tool` runs the function and sends no request to trace",
 }
 CALLS = asked_by_a_client()
+WATCHED = {
+    "streaming": ("stream|partial", "mcp:ClientSession.call_tool", "mcp.types:CallToolResult"),
+    "approval refused": ("approv|confirm|consent", "mcp:ClientSession.call_tool", "mcp.types:Tool"),
+    "approval granted later": ("approv|confirm|consent", "mcp:ClientSession", "mcp.types:Tool"),
+    "retry": ("retr|attempt", "mcp:ClientSession", "mcp:ClientSession.call_tool"),
+    "agent as a tool": ("agent", "mcp", "mcp.types"),
+}
 
 if __name__ == "__main__":
     ground_truth.show(sys.modules[__name__])

@@ -333,5 +333,17 @@ CALLS = {
     ),
 }
 
+WATCHED = {
+    "async": ("async|^a(call|run|forward)", "smolagents:Tool"),
+    "soft error": ("error|fail", "smolagents:Tool", "smolagents.agents:ToolOutput"),
+    "timed out": ("time", "smolagents:Tool", "smolagents:tool"),
+    "approval refused": ("approv|confirm|permi", "smolagents:Tool", "smolagents:MultiStepAgent"),
+    "approval granted later": (
+        "approv|confirm|permi",
+        "smolagents:Tool",
+        "smolagents:MultiStepAgent",
+    ),
+}
+
 if __name__ == "__main__":
     ground_truth.show(sys.modules[__name__])

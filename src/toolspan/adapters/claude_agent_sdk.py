@@ -4,7 +4,9 @@ The command line tells of every call in its stream: what the model asks for, and
 server of this process is asked by a control message, that names the call; there its handler runs
 in a task of the server's, which swallows what it raises. When the stream is read late, a tool of a
 sub-agent may run here before it is known whose it is. What is not seen: tools that the model's
-provider runs, and a handler that a program calls itself.
+provider runs, a handler that a program calls itself, and a denial that ends the run too
+(`PermissionResultDeny(interrupt=True)`): the stream tells of it as of an interruption, by which no
+tool of this process was called, and any other is cancelled.
 """
 
 from __future__ import annotations

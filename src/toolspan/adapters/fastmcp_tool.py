@@ -3,7 +3,9 @@
 The client's own span is adopted, or muted below a framework's call. The server's call is the one
 that the SDK's adapter opens around the request; what runs a tool there is the same call. It is one
 by itself where the program, or a tool, lets the server run a tool, and where a mounted server's
-tool has another name than the request's.
+tool has another name than the request's, or middleware gave it another name or other arguments:
+from there it cannot be told from a call that a tool makes. Not seen: `Tool.run`, where a program
+calls that itself.
 """
 
 from __future__ import annotations

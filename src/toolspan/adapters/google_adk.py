@@ -2,11 +2,14 @@
 
 Its own span is adopted; what it writes there at the end passes us, for it records an exception
 twice, texts and all. A turn of several calls gets one more for all answers together: that is muted.
-Of what the program or a workflow's node runs without an agent, the tools of functions are seen.
+Of what the program or a workflow's node runs without an agent, the tools of functions are seen. A
+tool that streams in a live session goes on after its call, which ends with an answer that is
+pending: not seen is what it gives or raises then.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Final
 
 from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Run, RunFacts, Witness
@@ -26,9 +29,15 @@ def read(invocation: Invocation) -> ToolCall:
     return ToolCall(tool.name, given, tool.description, id_, agent=agent)
 
 
-def read_tool(invocation: Invocation) -> ToolCall:
-    """A function's tool that runs by itself: in an agent that is the same call."""
-    tool = invocation.instance
+def read_tool(invocation: Invocation) -> ToolCall | None:
+    """A function's tool that runs by itself: in an agent that is the same call.
+
+    Of a tool that streams in a live session that call is over by now: its answer is `pending`.
+    """
+    tool, context = invocation.instance, invocation.get("tool_context")
+    asked = getattr(context, "function_call_id", None) is not None
+    if asked and inspect.isasyncgenfunction(tool.func):
+        return None
     return ToolCall(tool.name, invocation.get("args"), tool.description)
 
 

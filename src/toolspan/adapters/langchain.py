@@ -1,15 +1,18 @@
 """LangChain and LangGraph: every tool runs through BaseTool.run or arun, every graph streams.
 
 The callback-based neighbours open their spans inside `on_tool_start` and `on_chain_start`, so it
-is decided there whose span it is. A handled error leaves `run` as an ordinary message.
+is decided there whose span it is. A handled error leaves `run` as an ordinary message. Another
+framework's tool may be one of these. Not seen: a tool of a class that has an `invoke` of its own,
+without its parent's.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from toolspan.hooks import Adapter, Hook, Invocation, Refusal, Run, RunFacts, Witness
-from toolspan.hooks.readers import fails, gives, raises, refuses
+from toolspan.adapters.langchain_refused import WORDS
+from toolspan.hooks import Adapter, Hook, Invocation, Run, RunFacts, Witness
+from toolspan.hooks.readers import fails, gives, raises
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 UNNAMED, AGENT = "LangGraph", "lc_agent_name"
@@ -49,19 +52,6 @@ def raised(error: BaseException) -> Outcome | None:
     return Outcome(error="interrupted") if is_a(error, "GraphBubbleUp") else None
 
 
-def denied(invocation: Invocation, answer: Any) -> tuple[ToolCall, Outcome] | None:
-    """A person rejected the call, or answered in the tool's place."""
-    message = answer[1] if type(answer) is tuple else answer
-    if message is None:
-        return None
-    return asked(invocation.get("tool_call")), Outcome(error="denied")
-
-
-def asked(call: Any) -> ToolCall:
-    """What the model wishes for."""
-    return ToolCall(call["name"], call["args"], id=call["id"])
-
-
 def read_run(invocation: Invocation) -> RunFacts:
     """A graph that starts to stream is a run; a resuming input takes up an earlier one.
 
@@ -88,27 +78,25 @@ MANAGERS = (f"{CALLBACKS}:CallbackManager", f"{CALLBACKS}:AsyncCallbackManager")
 TOOL_STARTS = tuple(f"{manager}.on_tool_start" for manager in MANAGERS)
 RUN_STARTS = tuple(f"{manager}.on_chain_start" for manager in MANAGERS)
 ENDS = tuple(f"{manager}ForToolRun" for manager in MANAGERS)
-TOOLS, NODE = "langchain_core.tools.base", "langgraph.prebuilt.tool_node:ToolNode"
+TOOLS = "langchain_core.tools.base"
 GRAPHS = ("langgraph.pregel.main:Pregel", "langgraph.pregel:Pregel")
-REVIEW = "langchain.agents.middleware.human_in_the_loop"
-REVIEWS = (f"{REVIEW}:_answer_message", f"{REVIEW}:HumanInTheLoopMiddleware._process_decision")
 
 ADAPTER = Adapter(
     name="langchain",
     title="LangChain, LangGraph",
-    traces="every run of a tool; unknown tools, rejected and interrupted calls; the graph's run",
+    traces="every run of a tool; unknown tools, rejected and interrupted calls, and those that "
+    "middleware answers; the graph's run",
     distribution="langchain-core",
     versions=">=0.3.23,<2",
     words=(
-        Hook(f"{TOOLS}:BaseTool.run", read, outcome, raised, TOOL_STARTS),
-        Hook(f"{TOOLS}:BaseTool.arun", read, outcome, raised, TOOL_STARTS),
+        Hook(f"{TOOLS}:BaseTool.run", read, outcome, raised, TOOL_STARTS, inside=True),
+        Hook(f"{TOOLS}:BaseTool.arun", read, outcome, raised, TOOL_STARTS, inside=True),
         Witness(f"{TOOLS}:BaseTool._to_args_and_kwargs", fails("invalid_arguments"), "raised"),
         Witness(f"{TOOLS}:_handle_tool_error", fails("tool_error", "e")),
         # What the callbacks are told, before a neighbour's span ends there:
         *(Witness(f"{one}.on_tool_end", gives(outcome, "output"), "before") for one in ENDS),
         *(Witness(f"{one}.on_tool_error", raises(raised, "error"), "before") for one in ENDS),
-        Refusal(f"{NODE}._validate_tool_call", refuses("unknown_tool", "call", asked)),
-        Refusal(REVIEWS, denied),
+        *WORDS,
         *(
             Run(tuple(f"{graph}.{way}" for graph in GRAPHS), read_run, raised, RUN_STARTS)
             for way in ("stream", "astream")

@@ -2,7 +2,8 @@
 
 Neighbours open their span of a client's request in `send_request`, around the message that is made
 there. Every request of a server passes `_handle_request`, which turns a tool's exception into an
-answer: what it sends through `respond` tells the outcome.
+answer: what it sends through `respond` tells the outcome. Not seen on the client's side: a request
+that the program makes by hand and sends (`send_request`), and one sent as a task.
 """
 
 from __future__ import annotations

@@ -1,15 +1,20 @@
 """OpenAI Agents: every function tool, MCP's and another agent's too, is invoked at one place.
 
-What the tool raises is swallowed below that and told to the model, so a witness says it. A program
-that calls a tool's own `on_invoke_tool` passes by.
+Tools that are no functions have places of their own (`openai_local`). What a tool raises is
+swallowed below those and told to the model, so a witness says it. A program that calls a tool's own
+`on_invoke_tool` passes by. A voice's session is no run: unless the program has a span around it,
+each of its calls is a trace.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from toolspan.adapters import openai_local, openai_refused
+from toolspan.adapters.openai_local import ACTIONS, STARTS
+from toolspan.adapters.openai_refused import asked
 from toolspan.hooks import Adapter, Hook, Invocation, Pending, Refusal, Run, RunFacts, Witness
-from toolspan.hooks.readers import parsed, refuses
+from toolspan.hooks.readers import fails, parsed, refuses
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
@@ -46,15 +51,17 @@ def unknown_tool(invocation: Invocation, error: Any) -> tuple[ToolCall, Outcome]
     return (asked(lost[0]), Outcome(error="unknown_tool")) if lost else None
 
 
+def denied(invocation: Invocation, _message: Any) -> tuple[ToolCall, Outcome]:
+    """A person rejected the call, of whatever kind."""
+    wish, kind = invocation.get("tool_call"), invocation.get("tool_type")
+    known = ToolCall(name=invocation.get("tool_name"), id=invocation.get("call_id"))
+    return asked(wish) if kind == "function" else known, Outcome(error="denied")
+
+
 def waits(invocation: Invocation, result: Any) -> ToolCall | None:
     """A person is to be asked, inside the framework's own span of the call."""
     item = getattr(result, "run_item", None)
     return asked(invocation.get("tool_call")) if is_a(item, "ToolApprovalItem") else None
-
-
-def asked(call: Any) -> ToolCall:
-    """What the model wishes for."""
-    return ToolCall(call.name, parsed(call.arguments), id=call.call_id)
 
 
 def _says(error: Any, beginning: str) -> bool:
@@ -79,23 +86,26 @@ def is_agents(invocation: Invocation) -> bool:
     return is_a(invocation.instance.span_data, "AgentSpanData")
 
 
-UNKNOWN, DENIED = (refuses(word, "tool_call", asked) for word in ("unknown_tool", "denied"))
-#: What the framework shows to whoever listens: a neighbour has its span then.
-STARTS = tuple(f"agents.tracing.spans:{span}.start" for span in ("SpanImpl", "NoOpSpan"))
+TOLD = refuses("unknown_tool", "tool_call", asked)
 
 ADAPTER = Adapter(
     name="openai-agents",
     title="OpenAI Agents",
-    traces="every function tool, MCP's, agents' as tools; unknown tools, rejected calls; the run",
+    traces="every tool that runs here: functions, MCP's, agents as tools, shells, patches, "
+    "computers; unknown tools, rejected calls; the run",
     distribution="openai-agents",
     versions=">=0.20,<1",
     words=(
         Hook(f"{TOOL}:_invoke_function_tool_with_metadata", read, outcome, also=(CALLS,)),
         Witness(f"{TOOL}:maybe_invoke_function_tool_failure_error_function", swallowed),
         Witness("agents.exceptions:ToolTimeoutError.__init__", timed_out, "before"),
+        # An agent that is this tool waits for a person, and will go on in a further call:
+        Witness("agents.agent:record_agent_tool_run_result", fails("interrupted"), "before"),
         Refusal(f"{TURNS}:process_model_response", unknown_tool, "raised"),
-        Refusal(f"{TURNS}:_resolve_tool_not_found_message", UNKNOWN),
-        Refusal(f"{CALLS}:resolve_approval_rejection_message", DENIED, also=(TURNS,)),
+        Refusal(f"{TURNS}:_resolve_tool_not_found_message", TOLD),
+        Refusal(f"{CALLS}:resolve_approval_rejection_message", denied, also=(TURNS, ACTIONS)),
+        *openai_refused.WORDS,
+        *openai_local.WORDS,
         Pending(f"{CALLS}:_FunctionToolBatchExecutor._maybe_execute_tool_approval", waits),
         Run(f"{RUN}:AgentRunner.run", read_run, decide=STARTS, deciding_at=is_agents),
         Run(STREAM, read_run, decide=STARTS, deciding_at=is_agents, also=(RUN,)),

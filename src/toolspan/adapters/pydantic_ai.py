@@ -2,55 +2,38 @@
 
 That span begins inside `execute_tool_call` and around `_raw_execute`, where it is decided whose it
 is; a failed validation has one before. What makes both can be reached from 2.68 on: before, they
-keep texts, a cancellation's ERROR, and the one of a failed validation stands beside ours.
+keep texts, a cancellation's ERROR, and the one of a failed validation stands beside ours. What is
+not seen: `call_tool` of a toolset that a program calls itself, and external tools.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Refusal, Run, RunFacts, Witness
-from toolspan.hooks.readers import gives, parsed, raises, says
+from toolspan.adapters.pydantic_ai_output import MANAGER, WORDS, call_of, outcome, raised
+from toolspan.hooks import Adapter, Enrich, Hook, Invocation, Mute, Refusal, Run, RunFacts
+from toolspan.hooks.readers import parsed, says
 from toolspan.toolcall import Outcome, ToolCall, is_a
 
 
 def read(invocation: Invocation) -> ToolCall | None:
     """Read the call with its validated arguments; one that was refused has its span already."""
     known = invocation.get("validated")
-    call = _call(known.call, known.tool, known.ctx, known.validated_args)
+    call = call_of(known.call, known.tool, known.ctx, known.validated_args)
+    call.functions = (invocation.instance._raw_execute,)  # noqa: SLF001  # whatever its arguments are
     return call if known.args_valid else None
 
 
-def _call(call: Any, tool: Any, context: Any, given: Any) -> ToolCall:
-    described = getattr(getattr(tool, "tool_def", tool), "description", None)
-    agent, conversation = getattr(context.agent, "name", None), context.conversation_id
-    name, id_ = call.tool_name, call.tool_call_id
-    return ToolCall(name, given, described, id_, agent=agent, conversation=conversation)
-
-
-def outcome(value: Any) -> Outcome:
-    """Unwrap what goes to the model from what goes beside it."""
-    return Outcome(value.return_value if is_a(value, "ToolReturn") else value)
-
-
-def raised(error: BaseException) -> Outcome | None:
-    """Tell control flow and what a tool lets the model know from failures."""
-    if is_a(error, "CallDeferred") or is_a(error, "ApprovalRequired"):
-        return Outcome(error="interrupted")
-    told = any(is_a(error, one) for one in ("ToolRetryError", "UnexpectedModelBehavior"))
-    cause: Any = error.__cause__ if told else error
-    if is_a(cause, "ModelRetry"):
-        timed_out = is_a(cause.__context__, "TimeoutError") and cause.message.startswith("Timed")
-        return Outcome(error="timeout" if timed_out else "tool_error", exception=cause)
-    if is_a(error, "ToolFailedError"):
-        return Outcome(error="tool_error", exception=error.__cause__ or error)
-    return None
+def read_body(invocation: Invocation) -> ToolCall:
+    """Read its execution, which what the program has around it may repeat."""
+    known = invocation.get("validated")
+    return call_of(known.call, known.tool, known.ctx, known.validated_args)
 
 
 def read_invalid(invocation: Invocation) -> ToolCall:
     """Read the call whose failed validation the framework traces itself."""
     call, tool = invocation.get("call"), invocation.get("tool_def")
-    return _call(call, tool, invocation.get("ctx"), parsed(call.args))
+    return call_of(call, tool, invocation.get("ctx"), parsed(call.args))
 
 
 def invalid(error: BaseException) -> Outcome:
@@ -61,21 +44,12 @@ def invalid(error: BaseException) -> Outcome:
 def refused(invocation: Invocation, _none: Any) -> tuple[ToolCall, Outcome] | None:
     """No such tool, none for now, or arguments that do not fit, where nobody traced that."""
     call, tool, context = (invocation.get(name) for name in ("call", "tool", "ctx"))
-    error, asked = invocation.get("error"), _call(call, tool, context, parsed(call.args))
+    error, asked = invocation.get("error"), call_of(call, tool, context, parsed(call.args))
     if tool is None:
         return asked, Outcome(error="unknown_tool")
     if is_a(error, "_ToolUnavailable"):
         return asked, Outcome(error="denied")
     return (asked, invalid(error)) if is_a(context.tracer, "NoOpTracer") else None
-
-
-def denied(invocation: Invocation, _part: Any) -> tuple[ToolCall, Outcome] | None:
-    """A person rejected the call."""
-    if not is_a(invocation.get("tool_result"), "ToolDenied"):
-        return None
-    call = invocation.get("call")
-    asked = ToolCall(call.tool_name, parsed(call.args), id=call.tool_call_id)
-    return asked, Outcome(error="denied")
 
 
 def read_run(invocation: Invocation) -> RunFacts:
@@ -89,7 +63,6 @@ def read_run(invocation: Invocation) -> RunFacts:
     )
 
 
-MANAGER = "pydantic_ai.tool_manager:ToolManager"
 BODY = f"{MANAGER}._raw_execute"
 NATIVE = "pydantic_ai.capabilities.instrumentation"
 #: Bound by the first, made in the second.
@@ -100,20 +73,18 @@ TEXTS = ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result", "tool_argument
 ADAPTER = Adapter(
     name="pydantic-ai",
     title="Pydantic AI",
-    traces="every function and MCP tool, its own span adopted where it is on (whole from 2.68); "
-    "refused calls; the run",
+    traces="every function and MCP tool, functions that make the output, its own span adopted "
+    "where it is on (whole from 2.68); refused calls; the run",
     distribution="pydantic-ai-slim",
     versions=">=2.30,<3",
     words=(
         Hook(f"{MANAGER}.execute_tool_call", read, outcome, raised, (BODY,), "before"),
-        # Before the framework's own span ends:
-        Witness(BODY, gives(outcome)),
-        Witness(BODY, raises(raised), "raised"),
+        Hook(BODY, read_body, outcome, raised, inside=True),
         Enrich(SPANS, says("gen_ai.operation.name", "execute_tool"), texts=TEXTS),
         Hook(f"{NATIVE}:Instrumentation.on_tool_validate_error", read_invalid, raised=invalid),
         Mute(SPANS, says("pydantic_ai.tool.failure_stage", "validation"), texts=TEXTS),
         Refusal(f"{MANAGER}._make_validation_failure", refused, "before"),
-        Refusal("pydantic_ai._tool_execution:build_tool_return_part", denied),
+        *WORDS,
         Run("pydantic_ai.agent:Agent.iter", read_run, manager=True),
     ),
 )

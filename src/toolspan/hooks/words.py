@@ -15,6 +15,7 @@ from typing import Any, Literal
 from toolspan.toolcall import AttributeValue, Outcome, ToolCall
 
 Path = str | tuple[str, ...]
+Refused = tuple[ToolCall, Outcome]
 
 
 class Invocation:
@@ -115,7 +116,7 @@ class Refusal:
     """A span for a call that the framework decides not to run, as is seen at `path`."""
 
     path: Path
-    read: Callable[[Invocation, Any], tuple[ToolCall, Outcome] | None]
+    read: Callable[[Invocation, Any], Refused | list[Refused] | None]
     #: before: at its call; after: given its value; raised: given its exception.
     when: Literal["before", "after", "raised"] = "after"
     also: tuple[str, ...] = ()
@@ -158,6 +159,9 @@ class Carrier:
     #: and that calls this one in between to find out the agent.
     when: Literal["around", "before"] = "around"
     also: tuple[str, ...] = ()
+    #: What the function's answer means where it let none of these calls, known by their ids, begin.
+    #: One user so far: a program's code that is handed the tool shows in nothing else what it does.
+    unrun: Callable[[Any], Outcome] | None = None
 
 
 @dataclass(frozen=True, slots=True)

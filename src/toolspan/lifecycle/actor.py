@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from toolspan.hooks import Adapter, Target
     from toolspan.lifecycle.call import LiveCall
+    from toolspan.toolcall import Outcome, ToolCall
 
     Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -91,17 +92,22 @@ def _decision(_adapter: Adapter, decision: Decision, target: Target) -> Wrapper:
     return _acting(getattr(decision.word, "deciding", "after"), target, decide)
 
 
-def _refusal(_adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
+def _refusal(adapter: Adapter, refusal: Refusal, target: Target) -> Wrapper:
     @contained
     def note(instance: Any, args: Any, kwargs: Any, seen: Any) -> None:
         if not TRACING.active:
             return
         found = refusal.read(Invocation(instance, args, kwargs, target.parameters), seen)
-        if found is None:
-            return
-        live = begin_call(found[0])
-        if live is not None:
-            live.over(found[1])
+        for one in found if isinstance(found, list) else (found,):
+            if one is not None:
+                refuse(*one)
+
+    def refuse(call: ToolCall, outcome: Outcome) -> None:
+        around = _call_of(adapter.words)
+        if around is not None and type(call.id) is str and around.call.id == call.id:
+            around.tell(outcome)  # it began before that was decided
+        elif (live := begin_call(call)) is not None:
+            live.over(outcome)
 
     return _acting(refusal.when, target, note)
 
@@ -143,7 +149,8 @@ def _carrier(_adapter: Adapter, word: Carrier, target: Target) -> Wrapper:
         return _acting(word.when, target, adding)
 
     def begin(invocation: Invocation, current: Context) -> Any:
-        return begin_carrying(word.read(invocation), current)
+        calls = list(word.read(invocation))
+        return begin_carrying(calls, current, word.unrun) if calls else None
 
     return driver_for(target.function)(_opener(target, begin))
 

@@ -223,7 +223,7 @@ class LiveCall(Life):
         known = any(hook is word for one in self.call.functions for word in words_of(one))
         named = known or call.name == self.call.name or self._prefixes(call, hook.prefix)
         asks = self.call.kind == "server" and call.kind == "client"  # another server, in its body
-        if self.done or asks or not named:
+        if self.done or asks or not named or self._is_another(call.id):
             return False
         if hook is self.word or any(hook is one for one in self.merged):
             self.told = None  # the body tries again: how its first try ended is not its own end
@@ -234,6 +234,10 @@ class LiveCall(Life):
             return False
         self.merge(call, hook)
         return True
+
+    def _is_another(self, id_: object) -> bool:
+        """Whether the model asked for that one too: an agent below may have tools of this name."""
+        return type(id_) is type(self.call.id) is str and id_ != self.call.id
 
     def serves(self, call: ToolCall, hook: Hook) -> bool:
         """Whether `call`, seen by a server that runs this call's body, is this very call."""

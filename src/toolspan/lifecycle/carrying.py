@@ -5,12 +5,13 @@ It is a life without a span, whose scope tells each call once what it does not k
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 
 from toolspan.hooks import RunFacts
-from toolspan.lifecycle.call import current_call, life_around
+from toolspan.lifecycle.call import begin_call, current_call, life_around
 from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.run import Scope
 from toolspan.lifecycle.same import same_arguments
@@ -18,7 +19,7 @@ from toolspan.lifecycle.tracing import LIFE
 from toolspan.toolcall import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from opentelemetry.context import Context
 
@@ -28,19 +29,28 @@ if TYPE_CHECKING:
 class Expected(Scope):
     """The calls that are to come, beside what the run around them tells."""
 
-    __slots__ = ("_around", "_calls")
+    __slots__ = ("_around", "_began", "_calls", "_unrun")
 
     def __init__(self, calls: Iterable[ToolCall], outer: Scope | None) -> None:
         super().__init__(RunFacts(""), outer)
         self._around = current_call()
         self._calls = dict(enumerate(calls))
+        self._unrun = tuple(self._calls.values())
+        self._began: set[str] = set()
 
     def inform(self, call: ToolCall) -> None:
         """Fill in what was known of this call, then what the run knows."""
         known = self._take(call)
         if known is not None:
             _complete(call, known)
+        if type(call.id) is str:
+            self._began.add(call.id)
         super().inform(call)
+
+    def unrun(self) -> list[ToolCall]:
+        """The calls that did not begin; of one without an id nobody knows."""
+        known = [call for call in self._unrun if type(call.id) is str]
+        return [call for call in known if call.id not in self._began]
 
     def learn(self, calls: Iterable[ToolCall]) -> None:
         """Know more of the calls that are to come."""
@@ -78,23 +88,37 @@ def _complete(call: ToolCall, known: ToolCall) -> None:
 class Carrying(Life):
     """From the first to the last step of the function that knows."""
 
-    def outcome_of(self, value: Any) -> Outcome:  # noqa: ARG002  # the interface of a life
-        """Nobody is told how it ended."""
-        return Outcome()
+    #: What it means that the function answered and a call did not begin.
+    meaning: Callable[[Any], Outcome] | None = None
+    _answered = False
 
-    def outcome_of_error(self, error: BaseException) -> Outcome:  # noqa: ARG002  # as above
+    def outcome_of(self, value: Any) -> Outcome:
+        """Nobody is told how it ended, save where that is how a call ended that never ran."""
+        self._answered = self.meaning is not None
+        return Outcome() if self.meaning is None else self.meaning(value)
+
+    def outcome_of_error(self, error: BaseException) -> Outcome:  # noqa: ARG002  # the interface of a life
         """Nor with what error."""
         return Outcome()
 
-    def finish(self, outcome: Outcome, duration: int) -> None:
-        """There is no span to end."""
+    def finish(self, outcome: Outcome, duration: int) -> None:  # noqa: ARG002  # as above
+        """There is no span to end; calls that it did not let run have theirs."""
+        unrun = self.scope.unrun() if self._answered and type(self.scope) is Expected else ()
+        for live in map(begin_call, unrun):
+            if live is not None:
+                live.over(replace(outcome))
 
 
-def begin_carrying(calls: Iterable[ToolCall], current: Context) -> Carrying:
+def begin_carrying(
+    calls: Iterable[ToolCall],
+    current: Context,
+    unrun: Callable[[Any], Outcome] | None = None,
+) -> Carrying:
     """Let `calls` be known to what is called from here."""
     around = life_around(current)
     scope = Expected(calls, None if around is None else around.scope)
     carrying = Carrying(None if around is None else around.innermost, scope)
+    carrying.meaning = unrun
     carrying.enter(otel.Context({**current, LIFE: carrying}))
     return carrying
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -93,12 +94,13 @@ def recorded_tools() -> Iterator[RecordedCalls]:
             uninstrument()
 
 
-def adapter_contract(adapter: str, program: Program) -> type[AdapterContract]:
+def adapter_contract(adapter: str, program: Program | str) -> type[AdapterContract]:
     """Make a class of tests: what an adapter owes its host, each sentence tried with real calls.
 
     `adapter` is its place, `package.module:NAME`; `program` is a module that calls real tools of
-    the framework: `toolspan.testing.contract.Program` says what must be in it. A test module of
-    pytest that has `TestAcme = adapter_contract("acme_toolspan:ADAPTER", acme_program)` runs them.
+    the framework, or its name, by which no other contract's process imports it:
+    `toolspan.testing.contract.Program` says what must be in it. A test module of pytest that has
+    `TestAcme = adapter_contract("acme_toolspan:ADAPTER", "acme_program")` runs them.
 
     Raises:
         ImportError: no adapter is there, or its framework is not installed.
@@ -107,14 +109,12 @@ def adapter_contract(adapter: str, program: Program) -> type[AdapterContract]:
     from toolspan.testing import contract  # noqa: PLC0415  # pytest loads this room everywhere
 
     found = _adapter_at(adapter)
-    missing = [name for name in contract.PROGRAM if not hasattr(program, name)]
-    if missing:
-        raise TypeError(f"adapter_contract({adapter!r}): its program has no {', '.join(missing)}")
+    later = contract.Named(program) if isinstance(program, str) else contract.whole(program)
     if adapter_for(found.name) is not found:
         register(found)
     if adapter_for(found.name) is not found:
         raise ImportError(f"adapter_contract({adapter!r}): {found.distribution} is not installed")
-    facts = {"where": adapter, "adapter": found, "program": program}
+    facts = {"where": adapter, "adapter": found, "program": later}
     return type("AdapterContract", (contract.AdapterContract,), facts)
 
 
@@ -139,6 +139,21 @@ else:
         """Every tool call of the test."""
         with recorded_tools() as calls:
             yield calls
+
+    def pytest_pycollect_makeitem(
+        collector: pytest.Module | pytest.Class, name: str, obj: object
+    ) -> pytest.Collector | None:
+        """The contract of an adapter has a process of its own."""
+        contract = sys.modules.get("toolspan.testing.contract")
+        if (
+            not contract
+            or not isinstance(obj, type)
+            or not issubclass(obj, contract.AdapterContract)
+        ):
+            return None
+        from toolspan.testing import alone  # noqa: PLC0415  # as above
+
+        return alone.cases(collector, name, obj)
 
     @pytest.fixture(name="toolspan_tracings")
     def _toolspan_tracings() -> Iterator[Tracings[Traced]]:

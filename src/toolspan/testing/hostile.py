@@ -190,8 +190,18 @@ ERRORS: Final[dict[str, Callable[[], BaseException]]] = {
     "MemoryError": MemoryError,
 }
 
-#: What a model, or whoever writes a tool, may call it.
-NAMES: Final = ("a\nb", "a\0b", "x" * 1_000_000, "\ud83d", "🧨", "<b>", "'; --", "../..", "{a}")
+#: What a model, or whoever writes a tool, may call it, by what is odd about it.
+NAMES: Final = {
+    "two lines": "a\nb",
+    "zero byte": "a\0b",
+    "huge": "x" * 1_000_000,
+    "surrogate": "\ud83d",
+    "emoji": "🧨",
+    "markup": "<b>",
+    "SQL": "'; --",
+    "path": "../..",
+    "template": "{a}",
+}
 
 
 # -- a way to pass them ---------------------------------------------------------------------------

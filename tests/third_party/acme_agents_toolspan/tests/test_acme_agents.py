@@ -1,7 +1,5 @@
 """The whole test of an adapter: its contract."""
 
-import acme_program
-
 from toolspan.testing import adapter_contract
 
-TestAcmeAgents = adapter_contract("acme_agents_toolspan:ADAPTER", acme_program)
+TestAcmeAgents = adapter_contract("acme_agents_toolspan:ADAPTER", "acme_program")

@@ -54,6 +54,12 @@ def test_both_sides_of_every_bound_from_a_microsecond_to_a_month_are_told_apart(
         assert index_of(upper + 1) == index + 1
 
 
+def test_both_sides_of_a_bound_are_told_apart_when_they_are_counted_together():
+    for index in range(-1276, 1365):
+        upper = bound(index)
+        assert sketch_of([upper - 1, upper, upper, upper + 1]).buckets() == (6, index, [3, 1])
+
+
 def test_values_at_the_ends_of_the_range_have_a_bucket():
     assert sketch_of([1]).quantile(0.5) == 1
     assert sketch_of([2**63 - 1, 2**63, 2**90]).max == 2**90

@@ -123,11 +123,13 @@ def _opener(known: ToolCall, inner: Any, hook: Hook) -> Callable[..., Any]:
             instance, args = args, args[1:]
         names = free if instance is None else bound
         arguments: dict[str, Any] = {}
-        index = 0  # counted by hand: zip() would be half of what reading small arguments costs
-        for name_ in names[: len(args)]:
+        index, given = 0, len(args)  # by hand: zip() would be half of what reading them costs
+        for name_ in names:
+            if index == given:
+                break
             arguments[name_] = args[index]
             index += 1
-        if len(args) > index:
+        if given > index:
             arguments[rest] = args[index:]
         if kwargs:
             arguments.update(kwargs)

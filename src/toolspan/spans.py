@@ -7,7 +7,8 @@ Source: OpenTelemetry GenAI conventions (execute_tool, invoke_agent) and MCP con
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode
 
@@ -35,7 +36,8 @@ _KINDS: Final = {
 _ERROR: Final = StatusCode.ERROR
 
 
-class Known(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Known:
     """What the spans of one tool have in common, and of which definition."""
 
     span_name: str
@@ -220,7 +222,7 @@ def write_end(
         if outcome.size is not None:
             span.set_attribute(semconv.RESULT_SIZE, outcome.size)
         span.set_attribute(semconv.OUTCOME, outcome.error or "ok")
-    if outcome.failed:
+    if outcome.error is not None and outcome.failed:
         span.set_status(Status(_ERROR, _description(call, outcome, settings)))
 
 

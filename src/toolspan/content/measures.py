@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
 from marshal import dumps
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ def measure(arguments: object, key: bytes) -> tuple[str | None, int | None]:
             if (length := len(value)) > _HEAD:
                 break
             size = length if size is None else size + length
-        elif kind is not int:
+        elif kind is not int and kind is not bool and kind is not float and value is not None:
             break
         if type(name) is not str:
             break
@@ -83,7 +84,8 @@ def measure(arguments: object, key: bytes) -> tuple[str | None, int | None]:
     return fingerprint(arguments, key), size_of(arguments)
 
 
-class _Shape(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Shape:
     """The names of a dict: copies of a hash that has read a key and them, and their values."""
 
     key: bytes

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from toolspan.content.text import SHORT, escaped
 
@@ -98,7 +99,8 @@ class Redactor:
         return "".join(kept)
 
 
-class Rules(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rules:
     """How content is written: what is redacted, and the bytes of the longest value."""
 
     redactor: Redactor

@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
     from toolspan.hooks import Hook
     from toolspan.lifecycle.run import Scope
-    from toolspan.lifecycle.tracing import Listener
     from toolspan.toolcall import ToolCall, Word
 
 #: (call id, tool, conversation or trace) -> the tries seen so far and the last one's span.
@@ -74,10 +73,6 @@ class LiveCall(Life):
     #: What further neighbours began for this call, beside the adopted span: it tells the outcome
     #: too, by which the statistics know that the call is counted.
     _doubles: tuple[Span, ...] = ()
-    #: Bytes of UTF-8 that the arguments took on the span.
-    _used = 0
-    #: Who was told of the beginning and is told of the end, also when tracing ends between them.
-    _listeners: tuple[Listener, ...] = ()
 
     def __init__(
         self, call: ToolCall, word: Hook | None, parent: LiveCall | None, scope: Scope | None
@@ -89,6 +84,10 @@ class LiveCall(Life):
         self.done = False
         self.span = None
         self._token = None
+        #: Bytes of UTF-8 that the arguments took on the span.
+        self._used = 0
+        #: Who is told of the beginning and of the end, also when tracing ends between them.
+        self._listeners = TRACING.listeners
         self._clock = perf_counter_ns()
 
     @property
@@ -119,14 +118,13 @@ class LiveCall(Life):
             if theirs is not None:
                 self.adopt(theirs)
             else:
-                self._open(current)
+                self._open(current, around)
             inside = current.copy()  # a plain dict: half as dear as one with ** in it
             inside[LIFE] = self
             inside[SPAN] = self.span or around
             self._token = otel.attach(otel.Context(inside))
             if SEEN:
                 self.mark()
-        self._listeners = TRACING.listeners
         for listener in self._listeners:
             listener.started(call)
 
@@ -160,7 +158,7 @@ class LiveCall(Life):
         elif theirs is not None:
             self.adopt(theirs)
         else:
-            self._open(otel.get_current())
+            self._open(otel.get_current(), around)
         if self.span is None or not makes_current(self.span):
             current = otel.get_current()
             self.enter(otel.Context({**current, LIFE: self, SPAN: self.span or current.get(SPAN)}))
@@ -189,15 +187,16 @@ class LiveCall(Life):
             if span.is_recording():
                 span.set_attribute(semconv.OUTCOME, word)
 
-    def _open(self, context: Context) -> None:
+    def _open(self, context: Context, above: Any) -> None:
         tracer = TRACING.tracer or TRACING.bind()
         if tracer is None:
             return
         if self.call.carrier:
             context = extract(self.call.carrier, context)
+            above = context.get(SPAN)
         TRACING.counts["opened"] += 1
         settings = TRACING.settings
-        self.span = open_span(tracer, self.call, context, settings, self._links, context.get(SPAN))
+        self.span = open_span(tracer, self.call, context, settings, self._links, above)
         if settings.capture or self.call.capture:
             self._used = write_arguments(self.span, self.call, settings) or 0
         if self._key is not None:
@@ -307,7 +306,8 @@ class LiveCall(Life):
         """Write the end, end the span if it is ours, tell the listeners."""
         if self.undecided:
             self.undecided = False
-            self._open(otel.get_current())
+            current = otel.get_current()
+            self._open(current, current.get(SPAN))
         if self.told is not None or outcome.error is not None:
             self._settle(outcome)
         if outcome.result is not None and outcome.size is None:

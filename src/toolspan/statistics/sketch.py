@@ -105,10 +105,13 @@ class Sketch:
 
     def _count_quickly(self, durations: list[int]) -> None:
         counts, first, upper, octave, shift = self._counts, self._first, _UPPER, _OCTAVE, _SHIFT
+        longest = 0  # in the bucket of the one before: neighbours often lie in the same
         for nanoseconds in durations:
-            place = int(log2(nanoseconds) * octave + shift)
-            if nanoseconds > upper[place]:
-                place += 1
+            if nanoseconds > longest:
+                place = int(log2(nanoseconds) * octave + shift)
+                if nanoseconds > upper[place]:
+                    place += 1
+                longest = upper[place]
             try:
                 counts[place - first] += 1
             except OverflowError:

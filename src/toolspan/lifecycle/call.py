@@ -118,7 +118,7 @@ class LiveCall(Life):
             if theirs is not None:
                 self.adopt(theirs)
             else:
-                self._open(current, around)
+                self._open(current)
             inside = current.copy()  # a plain dict: half as dear as one with ** in it
             inside[LIFE] = self
             inside[SPAN] = self.span or around
@@ -158,7 +158,7 @@ class LiveCall(Life):
         elif theirs is not None:
             self.adopt(theirs)
         else:
-            self._open(otel.get_current(), around)
+            self._open(otel.get_current())
         if self.span is None or not makes_current(self.span):
             current = otel.get_current()
             self.enter(otel.Context({**current, LIFE: self, SPAN: self.span or current.get(SPAN)}))
@@ -187,16 +187,15 @@ class LiveCall(Life):
             if span.is_recording():
                 span.set_attribute(semconv.OUTCOME, word)
 
-    def _open(self, context: Context, above: Any) -> None:
+    def _open(self, context: Context) -> None:
         tracer = TRACING.tracer or TRACING.bind()
         if tracer is None:
             return
         if self.call.carrier:
             context = extract(self.call.carrier, context)
-            above = context.get(SPAN)
         TRACING.counts["opened"] += 1
         settings = TRACING.settings
-        self.span = open_span(tracer, self.call, context, settings, self._links, above)
+        self.span = open_span(tracer, self.call, context, settings, self._links, context.get(SPAN))
         if settings.capture or self.call.capture:
             self._used = write_arguments(self.span, self.call, settings) or 0
         if self._key is not None:
@@ -306,8 +305,7 @@ class LiveCall(Life):
         """Write the end, end the span if it is ours, tell the listeners."""
         if self.undecided:
             self.undecided = False
-            current = otel.get_current()
-            self._open(current, current.get(SPAN))
+            self._open(otel.get_current())
         if self.told is not None or outcome.error is not None:
             self._settle(outcome)
         if outcome.result is not None and outcome.size is None:

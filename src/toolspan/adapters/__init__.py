@@ -1,4 +1,4 @@
-"""One file per framework; this is the one list of them.
+"""One file per framework, and where that is too few, one more; this is the one list of them.
 
 A file is loaded where its distribution is installed: a framework that is not there costs nothing.
 """

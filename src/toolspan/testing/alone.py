@@ -145,4 +145,5 @@ def _words(config: pytest.Config) -> Iterator[str]:
     for word, name in {"--import-mode": "importmode", "--tb": "tbstyle"}.items():
         yield from (word, config.getoption(name))
     for word, name in {"-p": "plugins", "-o": "override_ini", "-W": "pythonwarnings"}.items():
-        yield from (part for value in config.getoption(name) or () for part in (word, value))
+        values = [one for one in config.getoption(name) or () if not one.startswith("cache_dir=")]
+        yield from (part for value in values for part in (word, value))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: How much is shown of what a process wrote that broke down, in bytes.
-SHOWN: Final = 4_000
+SHOWN: Final = 16_000
 
 
 def cases(collector: pytest.Module | pytest.Class, name: str, contract: type) -> Cases | None:

@@ -211,6 +211,7 @@ PAIRS = {
     "openai-agents": ("official+Logfire", "Logfire+official"),
     "llamaindex": ("official+OpenInference", "OpenLLMetry+official", "official+native"),
     "mcp-1": ("OpenLLMetry+Logfire", "Logfire+OpenLLMetry"),
+    "smolagents": ("OpenInference+OpenLIT", "OpenLIT+OpenInference"),
 }
 
 

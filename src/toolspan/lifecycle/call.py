@@ -254,10 +254,14 @@ class LiveCall(Life):
         return True
 
     def merge(self, call: ToolCall, hook: Hook) -> None:
-        """Take what another layer of this very call knows."""
+        """Take what another layer of this very call knows, and the span of a neighbour there."""
         TRACING.counts["merged"] += 1
         self.merged += (hook,)
         self.enrich(call.attributes)
+        if SEEN and call.kind == "internal" and not self.undecided:
+            around: Any = otel.get_current().get(SPAN)
+            if around is not None and around is not self.span and self._is_of_this_call(around):
+                self.double((around,))
 
     def _prefixes(self, call: ToolCall, end: str | None) -> bool:
         """Whether this call's name is that of `call` behind a prefix; without arguments: never."""

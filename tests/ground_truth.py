@@ -248,7 +248,7 @@ def cannot(program, situation):
     needed = getattr(program, "NEEDS", {}).get(situation)
     if needed and not importlib.util.find_spec(needed):
         return f"{needed} is in another environment"
-    return gaps_of_older(program.FRAMEWORK).get(situation)
+    return too_old(getattr(program, "YOUNGER", {})).get(situation)
 
 
 def turns(calls):
@@ -506,8 +506,13 @@ def names_of(place):
 
 def gaps_of_older(framework):
     """Those of the version that is here."""
-    declared = gaps_of(framework, "YOUNGER").items()
-    return {name: why for name, (young, why) in declared if not importlib.util.find_spec(young)}
+    return too_old(gaps_of(framework, "YOUNGER"))
+
+
+def too_old(declared):
+    """Of situations that need a younger package, those without it, and why."""
+    younger = declared.items()
+    return {name: why for name, (young, why) in younger if not importlib.util.find_spec(young)}
 
 
 def is_plain(node):

@@ -219,10 +219,11 @@ def test_an_agent_that_is_a_tool_may_have_a_tool_of_its_own_name(traced):
     inner = agent(asks(("ask", {"what": "why?"}, "inner-1")), tools=[ask], name="inner")
 
     async def delegate(what: str) -> str:
+        """Ask another agent."""
         return inner.invoke(HELLO)["messages"][-1].content
 
     delegate.__name__ = "ask"
-    other = tool(program.counted(delegate), description="Ask another agent.")
+    other = tool(program.counted(delegate))
     outer = agent(asks(("ask", {"what": "why?"}, "outer-1")), tools=[other], name="outer")
     asyncio.run(outer.ainvoke(HELLO))
     tell(traced, "ok", "ok")

@@ -28,6 +28,11 @@ class Traced(tracing.Traced):
         """The spans as text, ids and times left out."""
         return tree_of(self.spans)
 
+    def told(self, *names: str):
+        """What the tools' spans say of these, behind the tools' names."""
+        wanted = ("gen_ai.tool.name", *names)
+        return [tuple(map(span.attributes.get, wanted)) for span in self.tools]
+
     def named(self, name: str):
         """The one span of that name."""
         (span,) = [span for span in self.spans if span.name == name]

@@ -35,16 +35,8 @@ from toolspan.settings import Settings
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # see the program's `quietly`
 
 
-def facts(traced, *names):
-    """What the tools' spans say, in the order of their beginnings."""
-    return [
-        tuple(span.attributes.get(name) for name in ("gen_ai.tool.name", *names))
-        for span in traced.tools
-    ]
-
-
 def facts_of_agents(traced):
-    return facts(traced, "gen_ai.agent.name", "gen_ai.tool.call.id", "toolspan.outcome")
+    return traced.told("gen_ai.agent.name", "gen_ai.tool.call.id", "toolspan.outcome")
 
 
 # -- several agents ------------------------------------------------------------------------------
@@ -130,7 +122,7 @@ class Engine(CustomQueryEngine):
 @pytest.fixture
 def read(trace_with):
     traced = trace_with(settings=Settings(capture=True))
-    return lambda: facts(traced, "gen_ai.tool.call.arguments", "toolspan.outcome")
+    return lambda: traced.told("gen_ai.tool.call.arguments", "toolspan.outcome")
 
 
 def test_what_is_given_without_a_name_has_the_name_of_the_parameter(read):
@@ -203,7 +195,7 @@ def test_a_loop_of_the_users_own_tells_the_id_by_the_frameworks_helper(traced):
     )
     assert tools.call_tool_with_selection(first, [ADD]).content == "3"
     assert asyncio.run(tools.acall_tool_with_selection(second, [ADD])).content == "3"
-    assert facts(traced, "gen_ai.tool.call.id") == [("add", "call-1"), ("add", "call-2")]
+    assert traced.told("gen_ai.tool.call.id") == [("add", "call-1"), ("add", "call-2")]
 
 
 class Trusting(AsyncBaseTool):
@@ -220,9 +212,7 @@ class Trusting(AsyncBaseTool):
 
 def test_an_error_that_a_tool_answers_with_has_its_type(traced):
     assert asyncio.run(Trusting().acall()).is_error
-    assert facts(traced, "error.type", "toolspan.outcome") == [
-        ("trusting", "OSError", "tool_error")
-    ]
+    assert traced.told("error.type", "toolspan.outcome") == [("trusting", "OSError", "tool_error")]
 
 
 # -- who else traces this very call --------------------------------------------------------------
@@ -329,4 +319,4 @@ def test_a_neighbours_span_around_the_tool_is_the_one_of_the_call(traced):
     known = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "add"}
     with tracer.start_as_current_span("execute_tool add", attributes=known):
         ADD(a=1, b=2)
-    assert facts(traced, "toolspan.outcome") == [("add", "ok")]
+    assert traced.told("toolspan.outcome") == [("add", "ok")]

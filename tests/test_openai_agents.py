@@ -16,10 +16,7 @@ import ground_truth
 from ground_truth import asked
 from programs.openai_agents_program import direct, run_async
 
-
-def endings(traced):
-    names = ("toolspan.outcome", "error.type")
-    return [tuple(span.attributes.get(name) for name in names) for span in traced.tools]
+ENDING = ("toolspan.outcome", "error.type")
 
 
 @pytest.mark.parametrize("behavior", ["error_as_result", "raise_exception"])
@@ -33,7 +30,7 @@ def test_a_timeout_is_seen_whoever_words_the_answer(traced, behavior, author):
     )
     with suppress(AgentsException):
         run_async([asked("nap")], nap)
-    assert endings(traced) == [("timeout", "agents.exceptions.ToolTimeoutError")]
+    assert traced.told(*ENDING) == [("nap", "timeout", "agents.exceptions.ToolTimeoutError")]
 
 
 @pytest.mark.parametrize("author", [None, lambda _context, error: f"sorry: {error}"])
@@ -41,4 +38,6 @@ def test_arguments_that_are_no_json_are_invalid_whoever_words_the_answer(traced,
     add = function_tool(ground_truth.add, failure_error_function=author)
     with suppress(AgentsException):
         asyncio.run(direct(add, "{"))
-    assert endings(traced) == [("invalid_arguments", "agents.exceptions.ModelBehaviorError")]
+    assert traced.told(*ENDING) == [
+        ("add", "invalid_arguments", "agents.exceptions.ModelBehaviorError")
+    ]

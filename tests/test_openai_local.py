@@ -78,15 +78,6 @@ def run(call, tool):
     return asyncio.run(Runner.run(agent(call, tool), "hello"))
 
 
-def tools(traced):
-    return [span for span in traced.spans if span.name.startswith("execute_tool ")]
-
-
-def outcomes(traced):
-    told = [span.attributes for span in tools(traced)]
-    return [(said["gen_ai.tool.name"], said["toolspan.outcome"]) for said in told]
-
-
 # -- guardrails ----------------------------------------------------------------------------------
 
 
@@ -117,9 +108,9 @@ def test_a_call_that_a_guardrail_stops_is_one_denied_call(traced, verdict, outco
     )
     with suppress(ToolInputGuardrailTripwireTriggered):
         run(call, guarded(verdict))
-    assert outcomes(traced) == [("add", outcome)]
+    assert traced.told("toolspan.outcome") == [("add", outcome)]
     assert len(RAN) == (outcome == "ok")
-    (span,) = tools(traced)
+    (span,) = traced.tools
     assert span.attributes["gen_ai.tool.call.id"] == "call-0"
     assert span.attributes["gen_ai.agent.name"] == "helper"
     assert SECRET not in "".join(one.to_json() for one in traced.spans)
@@ -216,7 +207,7 @@ LOCAL = {
 @pytest.mark.parametrize("name", LOCAL)
 def test_a_tool_of_this_machine_is_one_span_that_is_current_where_it_runs(traced, name):
     run(*LOCAL[name]())
-    (span,) = tools(traced)
+    (span,) = traced.tools
     assert [(name, span.context.span_id)] == RAN
     assert span.attributes["gen_ai.tool.name"] == name
     assert span.attributes["gen_ai.tool.call.id"] == "call-0"
@@ -229,8 +220,8 @@ def test_what_its_executor_raises_is_the_error_of_the_call(traced):
         raise ConnectionError(SECRET)
 
     run(shell_call(), ShellTool(executor=fails))
-    (span,) = tools(traced)
-    assert outcomes(traced) == [("shell", "error")]
+    (span,) = traced.tools
+    assert traced.told("toolspan.outcome") == [("shell", "error")]
     assert span.attributes["error.type"] == "ConnectionError"
     assert SECRET not in span.to_json()
 
@@ -247,7 +238,7 @@ def test_a_shell_that_waits_for_a_person_is_interrupted_and_then_what_they_say(
         await Runner.run(careful, state)
 
     asyncio.run(main())
-    assert outcomes(traced) == [("shell", "interrupted"), ("shell", outcome)]
+    assert traced.told("toolspan.outcome") == [("shell", "interrupted"), ("shell", outcome)]
     assert len(RAN) == (outcome == "ok")
 
 
@@ -257,7 +248,7 @@ def test_a_program_that_refuses_at_once_makes_one_denied_call_of_it(traced):
 
     tool = ShellTool(executor=shell, needs_approval=True, on_approval=refuses)
     run(shell_call(), tool)
-    assert (outcomes(traced), RAN) == ([("shell", "denied")], [])
+    assert (traced.told("toolspan.outcome"), RAN) == ([("shell", "denied")], [])
 
 
 def test_an_agent_that_is_a_tool_and_waits_for_a_person_is_interrupted(traced):
@@ -275,7 +266,7 @@ def test_an_agent_that_is_a_tool_and_waits_for_a_person_is_interrupted(traced):
 
     asyncio.run(main())
     said = [("add", "ok"), ("research", "interrupted"), ("research", "ok")]
-    assert sorted(outcomes(traced)) == said
+    assert sorted(traced.told("toolspan.outcome")) == said
 
 
 # -- a conversation by voice ---------------------------------------------------------------------
@@ -332,7 +323,7 @@ def test_in_a_voices_session_each_call_runs_once_or_is_refused_once(traced):
             await asyncio.sleep(0.05)
 
     asyncio.run(main())
-    assert Counter(outcomes(traced)) == Counter(
+    assert Counter(traced.told("toolspan.outcome")) == Counter(
         [
             ("add", "ok"),
             ("careful", "denied"),

@@ -56,17 +56,8 @@ def run(*calls, tools=(add,), **options):
     return asyncio.run(agent.run("hello")).output
 
 
-def tools(traced):
-    return [span for span in traced.spans if span.name.startswith("execute_tool ")]
-
-
-def outcomes(traced):
-    told = [span.attributes for span in tools(traced)]
-    return [(said["gen_ai.tool.name"], said["toolspan.outcome"]) for said in told]
-
-
 def assert_each_ran_in_its_own(traced):
-    spans = {span.context.span_id for span in tools(traced)}
+    spans = {span.context.span_id for span in traced.tools}
     assert {span_id for _, span_id in RAN} == spans
     assert len(RAN) == len(spans)
 
@@ -98,9 +89,9 @@ class Rewriting(AbstractCapability):
 
 def test_a_tool_that_a_capability_runs_twice_is_two_calls(traced):
     run(ADD, capabilities=[Again()])
-    assert outcomes(traced) == [("add", "ok")] * 2
+    assert traced.told("toolspan.outcome") == [("add", "ok")] * 2
     assert_each_ran_in_its_own(traced)
-    attempts = {span.attributes.get("toolspan.attempt", 1) for span in tools(traced)}
+    attempts = {span.attributes.get("toolspan.attempt", 1) for span in traced.tools}
     assert attempts == {1, 2}
 
 
@@ -113,14 +104,14 @@ def test_a_failure_that_a_capability_makes_good_is_not_how_the_call_ended(traced
         return a + b
 
     assert run(wish("flaky", a=1, b=2), tools=[flaky], capabilities=[Recovering()]) == "done"
-    assert outcomes(traced) == [("flaky", "ok")] * 2
+    assert traced.told("toolspan.outcome") == [("flaky", "ok")] * 2
     assert_each_ran_in_its_own(traced)
     assert SECRET not in "".join(span.to_json() for span in traced.spans)
 
 
 def test_a_tool_that_gets_other_arguments_is_one_call(traced):
     run(ADD, capabilities=[Rewriting()])
-    assert outcomes(traced) == [("add", "ok")]
+    assert traced.told("toolspan.outcome") == [("add", "ok")]
     assert_each_ran_in_its_own(traced)
 
 
@@ -129,8 +120,8 @@ def test_a_call_that_the_tools_own_validator_fails_is_one_refused_call(traced):
         raise ToolFailed(SECRET)
 
     run(ADD, tools=[Tool(add, args_validator=never)])
-    assert (outcomes(traced), RAN) == ([("add", "invalid_arguments")], [])
-    assert SECRET not in tools(traced)[0].to_json()
+    assert (traced.told("toolspan.outcome"), RAN) == ([("add", "invalid_arguments")], [])
+    assert SECRET not in traced.tools[0].to_json()
 
 
 @pytest.mark.skipif(
@@ -139,7 +130,7 @@ def test_a_call_that_the_tools_own_validator_fails_is_one_refused_call(traced):
 def test_a_call_that_comes_too_late_is_denied(traced):
     calls = [asked("final_result", {"x": 1}, number=1), asked("add", {"a": 1, "b": 2}, number=2)]
     run(*calls, output_type=ToolOutput(Answer, name="final_result"), end_strategy="early")
-    assert (outcomes(traced), RAN) == ([("add", "denied")], [])
+    assert (traced.told("toolspan.outcome"), RAN) == ([("add", "denied")], [])
 
 
 def test_a_function_that_makes_the_output_is_a_call_and_a_type_is_none(traced):
@@ -152,15 +143,15 @@ def test_a_function_that_makes_the_output_is_a_call_and_a_type_is_none(traced):
 
     calls = [wish("report", number, a=number) for number in (0, 1)]
     assert run(*calls, output_type=ToolOutput(report, name="report")) == "1"
-    assert outcomes(traced) == [("report", "tool_error"), ("report", "ok")]
+    assert traced.told("toolspan.outcome") == [("report", "tool_error"), ("report", "ok")]
     assert_each_ran_in_its_own(traced)
-    assert [span.attributes["gen_ai.tool.call.id"] for span in tools(traced)] == [
+    assert [span.attributes["gen_ai.tool.call.id"] for span in traced.tools] == [
         "call-0",
         "call-1",
     ]
     assert SECRET not in "".join(span.to_json() for span in traced.spans)
     run(wish("answer", 0, x=1), output_type=ToolOutput(Answer, name="answer"))
-    assert len(tools(traced)) == 2
+    assert len(traced.tools) == 2
 
 
 def test_a_tool_of_langchain_is_one_call(traced):
@@ -169,5 +160,5 @@ def test_a_tool_of_langchain_is_one_call(traced):
 
     made = langchain_core.tool(add)
     run(ADD, tools=[tool_from_langchain(made)])
-    assert outcomes(traced) == [("add", "ok")]
+    assert traced.told("toolspan.outcome") == [("add", "ok")]
     assert_each_ran_in_its_own(traced)

@@ -19,7 +19,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 import toolspan
-from toolspan import tool
+from toolspan import registry, tool
+from toolspan.hooks import seats
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -235,6 +236,25 @@ def in_child(function):
         answer = pipe.read()
     assert os.waitpid(child, 0)[1] == 0
     return json.loads(answer)
+
+
+@needs_fork
+@pytest.mark.parametrize("lock", [seats._LOCK, registry.LOCK], ids=["places", "adapters"])
+def test_a_child_that_is_forked_while_another_thread_instruments_can_do_so_itself(lock):
+    held = threading.Event()
+
+    def hold():
+        with lock:
+            held.set()
+            time.sleep(0.3)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    assert in_child(lambda: lock.acquire(timeout=5))
+    holder.join()
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(lambda: lock.acquire(timeout=5) and not lock.release()).result()
 
 
 def counted(name="add"):

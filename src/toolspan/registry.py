@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 
 from toolspan.adapters import LIST
 from toolspan.containment import LOGGER, contained
-from toolspan.hooks import Adapter, WordOfAdapter
+from toolspan.hooks import Adapter, WordOfAdapter, lock_over_forks
 from toolspan.toolcall import clean, type_name
 from toolspan.versions import version_of
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 GROUP: Final = "toolspan_adapter"
 
 #: Held while it is found out which adapters are wanted; no code of a host runs under it.
-LOCK: Final = threading.RLock()
+LOCK: Final = lock_over_forks()
 
 _REGISTERED: Final[list[Adapter]] = []
 _PATH: Final = re.compile(r"[\w.]+:[\w.]+")

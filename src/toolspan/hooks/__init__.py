@@ -9,7 +9,7 @@ from toolspan.hooks.layer import (
     words_of,
 )
 from toolspan.hooks.placement import PLACEMENTS, Decision, Placement
-from toolspan.hooks.seats import Target, parameters_of
+from toolspan.hooks.seats import Target, lock_over_forks, parameters_of
 from toolspan.hooks.words import (
     Adapter,
     Began,
@@ -58,6 +58,7 @@ __all__ = [
     "WordOfAdapter",
     "description_of",
     "layered",
+    "lock_over_forks",
     "name_of",
     "options_of",
     "parameters_of",

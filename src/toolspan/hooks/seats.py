@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -33,8 +34,17 @@ if TYPE_CHECKING:
 
     Rank = tuple[str, int]
 
+
+def lock_over_forks() -> Any:
+    """A lock that no other thread holds in a forked child: a fork waits until it is free."""
+    lock = threading.RLock()
+    if (register := getattr(os, "register_at_fork", None)) is not None:
+        register(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock
+
+
 #: Imports and classes come in any thread.
-_LOCK: Final = threading.RLock()
+_LOCK: Final = lock_over_forks()
 
 
 class Target(NamedTuple):

@@ -138,6 +138,10 @@ def test_whoever_instruments_before_the_import_sees_the_same(name):
     gaps = ground_truth.gaps_of(name) | ground_truth.gaps_of_older(name)
     wrong = [line for line in lines if line[53:].strip() and line[:24].strip() not in gaps]
     assert [line for line in wrong if not line.endswith("is in another environment")] == []
+    figures = {line[:24].strip(): [*map(int, line[24:53].split())] for line in lines}
+    ran = {name: told for name, told in figures.items() if told and name not in gaps}
+    assert len(ran) >= len(SITUATIONS) - len(gaps) - 1  # MCP's tools may be in another environment
+    assert [name for name, (done, refused, spans) in ran.items() if done + refused != spans] == []
 
 
 def counted():

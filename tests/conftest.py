@@ -57,6 +57,14 @@ def _fixed_gaps():
     assert CHECKER.close() == []
 
 
+@pytest.fixture
+def nothing_ran():
+    """What tools write down of their executions begins anew."""
+    from ground_truth import RAN  # it loads all adapters
+
+    RAN.clear()
+
+
 @pytest.fixture(autouse=True)
 def _loud_containment(request):
     """Whatever toolspan contained during a test fails it, unless the test is about that."""

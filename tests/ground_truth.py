@@ -79,15 +79,19 @@ class Execution:
 RAN: list[Execution] = []
 
 
+def note(name, arguments=None):
+    """Write down that a tool's body runs, and the span that is current there."""
+    span_id = trace.get_current_span().get_span_context().span_id
+    RAN.append(Execution(name, arguments, span_id))
+    return RAN[-1]
+
+
 def noted(function):
     """Write down every execution of a tool's body, its arguments and what it raised."""
     signature = inspect.signature(function)
 
     def begin(args, kwargs):
-        given = dict(signature.bind(*args, **kwargs).arguments)
-        span_id = trace.get_current_span().get_span_context().span_id
-        RAN.append(Execution(function.__name__, given, span_id))
-        return RAN[-1]
+        return note(function.__name__, dict(signature.bind(*args, **kwargs).arguments))
 
     @functools.wraps(function)
     def run(*args, **kwargs):

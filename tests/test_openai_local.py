@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
-from opentelemetry import trace
 
 program = pytest.importorskip("programs.openai_agents_program")
 
@@ -42,18 +41,10 @@ from openai.types.responses.response_output_item import (  # noqa: E402
     LocalShellCallAction,
 )
 
+from ground_truth import RAN, note  # noqa: E402
+
 SECRET = "the combination of the safe"
-#: What ran, and the id of the span that was current there.
-RAN = []
-
-
-@pytest.fixture(autouse=True)
-def _nothing_ran():
-    RAN.clear()
-
-
-def note(name):
-    RAN.append((name, trace.get_current_span().get_span_context().span_id))
+pytestmark = pytest.mark.usefixtures("nothing_ran")
 
 
 class Once(Model):
@@ -208,7 +199,7 @@ LOCAL = {
 def test_a_tool_of_this_machine_is_one_span_that_is_current_where_it_runs(traced, name):
     run(*LOCAL[name]())
     (span,) = traced.tools
-    assert [(name, span.context.span_id)] == RAN
+    assert [(name, span.context.span_id)] == [(one.name, one.span_id) for one in RAN]
     assert span.attributes["gen_ai.tool.name"] == name
     assert span.attributes["gen_ai.tool.call.id"] == "call-0"
     assert span.attributes["gen_ai.agent.name"] == "helper"
@@ -331,4 +322,4 @@ def test_in_a_voices_session_each_call_runs_once_or_is_refused_once(traced):
             ("unheard_of", "unknown_tool"),
         ]
     )
-    assert [name for name, _ in RAN] == ["add"]
+    assert [one.name for one in RAN] == ["add"]

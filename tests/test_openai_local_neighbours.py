@@ -45,7 +45,7 @@ for kind, made in LOCAL.items():
     before = sum(row.calls for row in toolspan.stats().rows())
     run(*made())
     (told,) = [s for s in exporter.get_finished_spans() if s.attributes.get("toolspan.outcome")]
-    assert all(span_id == told.context.span_id for _, span_id in RAN)
+    assert all(one.span_id == told.context.span_id for one in RAN)
     assert sum(row.calls for row in toolspan.stats().rows()) == before + 1
     seen[kind] = told.attributes["toolspan.outcome"], told.instrumentation_scope.name
 print(json.dumps(seen))

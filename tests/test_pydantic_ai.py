@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from opentelemetry import trace
 
 program = pytest.importorskip("programs.pydantic_ai_program")
 
@@ -15,21 +14,11 @@ from pydantic_ai import Agent, ModelRetry, Tool, ToolOutput  # noqa: E402  # onl
 from pydantic_ai.capabilities import AbstractCapability  # noqa: E402
 from pydantic_ai.exceptions import ToolFailed  # noqa: E402
 
-from ground_truth import asked  # noqa: E402
+from ground_truth import RAN, asked, note  # noqa: E402
 from toolspan.versions import version_of  # noqa: E402
 
 SECRET = "the combination of the safe"
-#: What ran, and the id of the span that was current there.
-RAN = []
-
-
-@pytest.fixture(autouse=True)
-def _nothing_ran():
-    RAN.clear()
-
-
-def note(name):
-    RAN.append((name, trace.get_current_span().get_span_context().span_id))
+pytestmark = pytest.mark.usefixtures("nothing_ran")
 
 
 def add(a: int, b: int) -> int:
@@ -58,7 +47,7 @@ def run(*calls, tools=(add,), **options):
 
 def assert_each_ran_in_its_own(traced):
     spans = {span.context.span_id for span in traced.tools}
-    assert {span_id for _, span_id in RAN} == spans
+    assert {one.span_id for one in RAN} == spans
     assert len(RAN) == len(spans)
 
 

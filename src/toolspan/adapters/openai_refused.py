@@ -48,15 +48,14 @@ def unknown_tool(invocation: Invocation, _none: Any) -> tuple[ToolCall, Outcome]
     return (asked(call), Outcome(error="unknown_tool")) if missing else None
 
 
-GUARDS = "agents.run_internal.tool_execution:_execute_tool_input_guardrails"
 SESSION = "agents.realtime.session:RealtimeSession"
+GUARDS = (
+    "agents.run_internal.tool_execution:_execute_tool_input_guardrails",
+    f"{SESSION}._run_tool_input_guardrails",
+)
 
 WORDS: tuple[WordOfAdapter, ...] = (
-    *(Refusal(GUARDS, guarded, when) for when in ("after", "raised")),
-    *(
-        Refusal(f"{SESSION}._run_tool_input_guardrails", guarded, when)
-        for when in ("after", "raised")
-    ),
+    *(Refusal(path, guarded, when) for path in GUARDS for when in ("after", "raised")),
     Refusal(f"{SESSION}._send_tool_rejection", rejected, "before"),
     Refusal(f"{SESSION}._send_tool_output_completion", unknown_tool, "before"),
 )

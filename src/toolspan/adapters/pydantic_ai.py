@@ -18,10 +18,9 @@ from toolspan.toolcall import Outcome, ToolCall, is_a
 
 def read(invocation: Invocation) -> ToolCall | None:
     """Read the call with its validated arguments; one that was refused has its span already."""
-    known = invocation.get("validated")
-    call = call_of(known.call, known.tool, known.ctx, known.validated_args)
+    call = read_body(invocation)
     call.functions = (invocation.instance._raw_execute,)  # noqa: SLF001  # whatever its arguments are
-    return call if known.args_valid else None
+    return call if invocation.get("validated").args_valid else None
 
 
 def read_body(invocation: Invocation) -> ToolCall:

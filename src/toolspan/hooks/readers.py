@@ -37,11 +37,15 @@ def says(key: str, value: str) -> Callable[[Invocation], bool]:
     return when
 
 
+def _told(invocation: Invocation, seen: Any, argument: str | None) -> Any:
+    return seen if argument is None else invocation.get(argument)
+
+
 def gives(outcome: Callable[[Any], Outcome], argument: str | None = None) -> Telling:
     """Of a witness: its function's value, or this argument, is what the tool gave."""
 
     def read(invocation: Invocation, seen: Any) -> Outcome:
-        return outcome(seen if argument is None else invocation.get(argument))
+        return outcome(_told(invocation, seen, argument))
 
     return read
 
@@ -55,7 +59,7 @@ def raises(
     """
 
     def read(invocation: Invocation, seen: Any) -> Outcome | None:
-        error = seen if argument is None else invocation.get(argument)
+        error = _told(invocation, seen, argument)
         if not issubclass(type(error), Exception):
             return None
         return raised(error) or Outcome(error="error", exception=error)
@@ -67,10 +71,9 @@ def fails(word: Word, argument: str | None = None) -> Telling:
     """Of a witness: the call failed so; its exception is the function's own, or this argument."""
 
     def read(invocation: Invocation, seen: Any) -> Outcome:
-        error = seen if argument is None else invocation.get(argument)
-        return Outcome(
-            error=word, exception=error if issubclass(type(error), BaseException) else None
-        )
+        error = _told(invocation, seen, argument)
+        raised = issubclass(type(error), BaseException)
+        return Outcome(error=word, exception=error if raised else None)
 
     return read
 

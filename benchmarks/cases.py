@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
 import toolspan
 from toolspan.settings import read_settings
-from toolspan.toolcall import Outcome, ToolCall
+from toolspan.toolcall import ToolCall
 
 KB_100 = "x" * 100_000
 
@@ -186,14 +186,13 @@ def suppressed_calls():
 def statistics_alone():
     """What the core tells ToolStatistics of one call."""
     statistics = toolspan.ToolStatistics()
-    outcome = Outcome("hello world", size=11)
     call = ToolCall("shout", agent="librarian")
     call.started = time.time_ns()
     durations = cycle(range(20_000, 30_000, 137))
 
     def once():
         statistics.started(call)
-        statistics.finished(call, outcome, next(durations))
+        statistics.returned(call, "hello world", 11, next(durations))
 
     yield once
 

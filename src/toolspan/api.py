@@ -11,18 +11,29 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from opentelemetry import context as otel
 
 from toolspan.containment import contained, contained_hot, say_once
-from toolspan.hooks import Hook, RunFacts, description_of, layered, name_of, parameters_of
+from toolspan.hooks import (
+    Direct,
+    Hook,
+    Layer,
+    RunFacts,
+    description_of,
+    layered,
+    name_of,
+    parameters_of,
+)
 from toolspan.lifecycle import (
     TRACING,
     UNTRACED,
     begin_call,
     begin_run,
+    direct_driver,
     driver_for,
     plain_attributes,
     wanted_context,
 )
 from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.words import outcome_of_error
+from toolspan.spans import known_of
 from toolspan.toolcall import WORDS, Outcome, ToolCall, clean
 
 if TYPE_CHECKING:
@@ -104,24 +115,38 @@ def _traced(function: Any, name: str | None, agent: str | None, capture: bool | 
     )
     hook = Hook("", _never_read, inside=True)
     again = functools.partial(tool, name=name, agent=agent, capture=capture)
-    return layered(function, driver_for(inner)(_opener(call, inner, hook)), (hook, ""), again)
+    return _layered(function, inner, call, hook, again)
 
 
-def _opener(known: ToolCall, inner: Any, hook: Hook) -> Callable[..., Any]:
+def _layered(function: Any, inner: Any, call: ToolCall, hook: Hook, again: Any) -> Any:
     free, rest = _positional(inner)
+    alone = _opener(call, hook, free, rest)
+    bound = alone if inspect.ismethod(inner) else _opener(call, hook, free[1:], rest)
     owned = free[:1] in (("self",), ("cls",))
-    bound = free if inspect.ismethod(inner) else free[1:]
-    name, description, agent = known.name, known.description, known.agent
-    capture, parameters = known.capture, known.parameters
+
+    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+        if instance is not None:
+            return bound(args, kwargs)
+        if owned:  # a classmethod or a property around the layer
+            return bound(args[1:], kwargs)
+        return alone(args, kwargs)
+
+    direct = None if owned else direct_driver(alone, function)
+    kind = Layer if direct is None else Direct
+    driver = driver_for(inner)(opener)
+    return layered(function, driver, (hook, ""), again, kind=kind, direct=direct)
+
+
+def _opener(like: ToolCall, hook: Hook, names: tuple[str, ...], rest: str) -> Callable[..., Any]:
+    """The opener of calls `like` this one that pass `names` by position, and more as `rest`."""
+    name, description, agent = like.name, like.description, like.agent
+    capture, parameters, known = like.capture, like.parameters, known_of(like)
 
     @contained_hot
-    def opener(instance: Any, args: Any, kwargs: Any) -> Any:
+    def opener(args: Any, kwargs: Any) -> Any:
         current = wanted_context()
         if current is None:
             return None
-        if instance is None and owned:  # a classmethod or a property around the layer
-            instance, args = args, args[1:]
-        names = free if instance is None else bound
         arguments: dict[str, Any] = {}
         index, given = 0, len(args)  # by hand: zip() would be half of what reading them costs
         for name_ in names:
@@ -135,6 +160,7 @@ def _opener(known: ToolCall, inner: Any, hook: Hook) -> Callable[..., Any]:
             arguments.update(kwargs)
         call = ToolCall(name, arguments, description)
         call.agent, call.capture, call.parameters = agent, capture, parameters
+        call.known = known
         return begin_call(call, hook, current)
 
     return opener

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import context as otel
 
 from toolspan.containment import contained, say_once
-from toolspan.lifecycle import TRACING, UNTRACED
+from toolspan.lifecycle import TRACING, UNTRACED, Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WAITING: Final = 10_000
 
 
-class Subscription:
+class Subscription(Listener):
     """What `on_call` gives: `stop()` ends it, and so does the end of a `with` block."""
 
     def __init__(

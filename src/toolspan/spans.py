@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode
 
 from toolspan import detail, semconv
-from toolspan.containment import contained
+from toolspan.containment import contained, contained_hot
 from toolspan.content import bytes_of, measure, render, rules_of
 from toolspan.toolcall import clean, type_name
 
@@ -62,7 +62,7 @@ def open_span(  # noqa: PLR0917  # by name it costs more
     Below a span that was sampled out, as this one will be too, a sampler sees the tool alone;
     where it is recorded nevertheless, it says the rest a moment later.
     """
-    known = known_of(call)
+    known: Known = call.known or known_of(call)
     dropped = type(above) is NonRecordingSpan and not above.get_span_context().trace_flags.sampled
     attributes = known.attributes if dropped else start_attributes(call, known, settings)
     span = tracer.start_span(known.span_name, context, known.kind, attributes, links, call.started)
@@ -174,7 +174,7 @@ def adopt_span(span: Span, call: ToolCall, settings: Settings) -> int:
     return write_arguments(span, call, settings) or 0
 
 
-@contained
+@contained_hot
 def write_arguments(span: Span, call: ToolCall, settings: Settings) -> int:
     """Render the arguments onto a span that records, where content may leave.
 
@@ -211,8 +211,8 @@ def write_end(
         _write_answer(attributes, call, outcome, seen, settings)
     if outcome.type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.type
-    if (settings.capture or call.capture) and captures(call, settings):
-        _write_result(attributes, call, result, settings, used)
+    if settings.capture or call.capture:
+        _write_result(span, call, result, settings, used)
     if attributes:
         if outcome.size is not None:
             attributes[semconv.RESULT_SIZE] = outcome.size
@@ -224,6 +224,18 @@ def write_end(
         span.set_attribute(semconv.OUTCOME, outcome.error or "ok")
     if outcome.error is not None and outcome.failed:
         span.set_status(Status(_ERROR, _description(call, outcome, settings)))
+
+
+def write_return(  # noqa: PLR0917  # by name it costs more
+    span: Span, call: ToolCall, value: object, size: int | None, settings: Settings, used: int
+) -> None:
+    """The same of a call that went well, of which nothing is known but its value."""
+    if span.is_recording():
+        if settings.capture or call.capture:
+            _write_result(span, call, value, settings, used)
+        if size is not None:
+            span.set_attribute(semconv.RESULT_SIZE, size)
+        span.set_attribute(semconv.OUTCOME, "ok")
 
 
 def _write_details(attributes: dict[str, Any], outcome: Outcome) -> None:
@@ -253,9 +265,9 @@ def _write_answer(
 
 @contained
 def _write_result(
-    attributes: dict[str, Any], call: ToolCall, result: object, settings: Settings, used: int
+    span: Span, call: ToolCall, result: object, settings: Settings, used: int
 ) -> None:
-    if result is None:
+    if result is None or not captures(call, settings):
         return
     rules = rules_of(settings)
     limit = rules.limit
@@ -263,9 +275,9 @@ def _write_result(
         left = max(settings.span_limit - used, _LEAST)
         limit = left if limit is None or left < limit else limit
     text = render(result, limit, rules.redactor, call.name)
-    attributes[semconv.CALL_RESULT] = text.text
+    span.set_attribute(semconv.CALL_RESULT, text.text)
     if text.truncated:
-        attributes[semconv.RESULT_TRUNCATED] = True
+        span.set_attribute(semconv.RESULT_TRUNCATED, value=True)
 
 
 def _description(call: ToolCall, outcome: Outcome, settings: Settings) -> str | None:

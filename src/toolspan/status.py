@@ -167,7 +167,7 @@ def status() -> Status:
         provider=_kind(provider),
         opentelemetry=version_of("opentelemetry-api") or "not found",
         frameworks=tuple(_frameworks()),
-        spans=dict(TRACING.counts),
+        spans={word: getattr(TRACING, word) for word in ("opened", "adopted", "merged")},
         failures=dict(containment.failures),
         wrapt=version_of("wrapt") or "not found",
         processors=_processors(provider),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 AttributeValue = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int]
 Kind = Literal["internal", "client", "server"]
@@ -94,6 +94,9 @@ class ToolCall:
     owner: str | None = None
     #: Trace context that arrived with the call (MCP `params._meta`): the parent of a server's span.
     carrier: Mapping[str, str] | None = None
+    #: What its spans have in common with those of the tool's other calls (spans.py), where whoever
+    #: makes the call remembers it.
+    known: Any = None
     #: The host's functions that may run: what `@tool` was told of one of them holds here.
     functions: tuple[object, ...] = ()
 

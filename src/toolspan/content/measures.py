@@ -17,6 +17,7 @@ _MANY: Final = 1_000  # items whose size is counted; values that one fingerprint
 _LEVELS: Final = 20  # of nesting that one fingerprint covers
 _HEAD: Final = 256  # characters of a long text that enter a fingerprint
 INT_BITS: Final = 4_096  # of a number that is taken as it is
+_INT_BYTES: Final = INT_BITS // 8
 _FEW: Final = 16  # entries of a dict that is measured in one pass
 
 
@@ -30,6 +31,8 @@ def size_of(value: object) -> int | None:
     items: Any = value
     if kind is str or kind is bytes or kind is bytearray:
         return len(items)
+    if kind is int:  # as the most of what has none
+        return None
     if kind is dict:
         items = items.values()
     elif kind is not list and kind is not tuple:
@@ -77,7 +80,7 @@ def measure(arguments: object, key: bytes) -> tuple[str | None, int | None]:
             shape = _shaped(key, names)
         if shape is not None:
             message = dumps(shape.values(arguments), 2)
-            if len(message) < INT_BITS // 8:  # no int is too large
+            if len(message) < _INT_BYTES:  # no int is too large
                 state = shape.state()
                 state.update(message)
                 return state.hexdigest(), size

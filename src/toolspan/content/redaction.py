@@ -32,8 +32,8 @@ FAILED: Final = "[redaction failed]"
 
 #: Called with path, value and the tool's name; returns what is written instead.
 Custom = Callable[[tuple[str, ...], object, str], object]
-#: Key -> how JSON begins with it, and whether it is secret.
-Labels = dict[str, tuple[str, bool]]
+#: Key -> how JSON begins with it.
+Labels = dict[str, str]
 
 _KEYS: Final = 1_024  # of at most `SHORT` characters, that a redactor remembers
 
@@ -45,25 +45,31 @@ class Redactor:
     what is written instead; where it raises or that is no plain value, "[redaction failed]" is.
     """
 
-    __slots__ = ("_extra", "custom", "labels")
+    __slots__ = ("_extra", "_secrets", "custom", "labels")
 
     def __init__(self, extra: Iterable[str] = (), custom: Custom | None = None) -> None:
         self._extra = tuple(filter(None, (_SEPARATORS.sub("", part).lower() for part in extra)))
         self.custom = custom
+        #: Of keys that are not secret, the last ones.
         self.labels: Labels = {}
+        self._secrets: Labels = {}
 
     def secret(self, key: str) -> bool:
         """Whether the value under `key`, an exact str, is secret."""
-        return (self.labels.get(key) or self.label(key))[1]
+        return key not in self.labels and self.label(key)[1]
 
     def label(self, key: str) -> tuple[str, bool]:
         """`key` in JSON with its colon, and whether it is secret."""
-        label = f'"{escaped(key)}":', self._judged(key)
+        for labels, secret in ((self.labels, False), (self._secrets, True)):
+            if (known := labels.get(key)) is not None:
+                return known, secret
+        label, secret = f'"{escaped(key)}":', self._judged(key)
         if len(key) <= SHORT:
-            if len(self.labels) >= _KEYS:
-                self.labels.clear()
-            self.labels[key] = label
-        return label
+            labels = self._secrets if secret else self.labels
+            if len(labels) >= _KEYS:
+                labels.clear()
+            labels[key] = label
+        return label, secret
 
     def _judged(self, key: str) -> bool:
         key = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), key)

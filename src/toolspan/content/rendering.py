@@ -194,7 +194,7 @@ class _Writer:
                 name = key if type(key) is str else _key_text(key)
                 if len(name) > self.left:
                     return
-                label, secret = self._redactor.labels.get(name) or self._redactor.label(name)
+                label, secret = self._redactor.label(name)
                 yield name, label, REDACTED if secret else item, secret
 
     def _answer(self, custom: Custom, before: str, name: str, item: object) -> bool:
@@ -265,14 +265,13 @@ def _simple(value: Any, kind: type, labels: Labels | None) -> str | None:
     if kind is list:
         texts: list[Any] = [_scalar(item, type(item)) for item in [*value]]
         return None if None in texts else f"[{','.join(texts)}]"
-    text = ""
+    parts = []
     for key, item in [*value.items()]:
-        label, secret = (labels.get(key) if type(key) is str else None) or ("", True)
-        scalar = None if secret else _scalar(item, type(item))
-        if scalar is None:
+        label = labels.get(key) if type(key) is str else None
+        if label is None or (scalar := _scalar(item, type(item))) is None:
             return None
-        text += f",{label}{scalar}"
-    return f"{{{text[1:]}}}"
+        parts.append(label + scalar)
+    return "{" + ",".join(parts) + "}"
 
 
 def _key_text(key: Any) -> str:

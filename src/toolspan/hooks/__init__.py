@@ -1,6 +1,7 @@
 """The words an adapter is written in, and how they are placed in a framework and taken out."""
 
 from toolspan.hooks.layer import (
+    Direct,
     Layer,
     description_of,
     layered,
@@ -39,6 +40,7 @@ __all__ = [
     "Body",
     "Carrier",
     "Decision",
+    "Direct",
     "Ended",
     "Enrich",
     "Events",

@@ -101,6 +101,15 @@ class Layer(_Function):
         return _resolver(), (name,)  # it is where another module bound the function
 
 
+class Direct(Layer):
+    """A layer around a plain function: what a call of it does as nobody's method, it is told.
+
+    In wrapt's own way each such call looks for the object that the function may be bound to.
+    """
+
+    __slots__ = ("__call__",)  # of each layer its own; a type's method would have to ask for it
+
+
 class Undocumented(Layer):
     """A layer around a method without a docstring, for which `inspect.getdoc` asks the classes.
 
@@ -121,7 +130,8 @@ class _Twin(_Function):
 
 
 #: Compared by identity: a host's object is not asked for its class.
-LAYERS: Final = (Layer, Undocumented)
+LAYERS: Final = (Layer, Undocumented, Direct)
+_call_directly: Final = Direct.__dict__["__call__"].__set__
 
 
 def _resolver() -> Callable[[str], Any]:
@@ -146,12 +156,16 @@ def layered(
     *,
     kind: type[Layer] = Layer,
     switch: Any = None,
+    direct: Callable[..., Any] | None = None,
 ) -> Layer:
     """A layer of ours around `function`; `again` makes one around a copy of it.
 
-    One that sits at a place has a list as its `switch`, and is off while that is empty.
+    One that sits at a place has a list as its `switch`, and is off while that is empty. `direct`
+    is what a call of a `Direct` one does.
     """
     layer = kind(function, wrapper, switch)
+    if kind is Direct:
+        _call_directly(layer, direct)
     layer._self_word = serves
     layer._self_again = again
     return layer

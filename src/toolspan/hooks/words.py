@@ -9,7 +9,7 @@ references, and call nothing of the host.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from toolspan.toolcall import AttributeValue, Outcome, ToolCall
@@ -109,6 +109,11 @@ class Hook:
     #: In the class that the path names and in every class below it, present and later: each that
     #: has a function of its own is a layer; inside one another, by `super()`, they are one call.
     subclasses: bool = False
+    #: What the function returns is the tool's own value, whatever it is.
+    plain: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", self.outcome is plain_outcome)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from toolspan.lifecycle.actor import wrapper_for
 from toolspan.lifecycle.call import LiveCall, Merged, begin_call, current_call
-from toolspan.lifecycle.drivers import driver_for
+from toolspan.lifecycle.drivers import direct_driver, driver_for
 from toolspan.lifecycle.run import LiveRun, begin_run, plain_attributes
 from toolspan.lifecycle.tracing import (
     TRACING,
@@ -23,6 +23,7 @@ __all__ = [
     "begin_call",
     "begin_run",
     "current_call",
+    "direct_driver",
     "drain",
     "driver_for",
     "plain_attributes",

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 from opentelemetry import trace
+from opentelemetry.context import Context, attach
 from opentelemetry.trace import Link
 
 from toolspan import semconv
 from toolspan.containment import contained
 from toolspan.content import size_of
-from toolspan.hooks import options_of, plain_outcome, words_of
+from toolspan.hooks import options_of, words_of
 from toolspan.lifecycle.life import Life
 from toolspan.lifecycle.memory import Memory
 from toolspan.lifecycle.propagation import extract
@@ -44,13 +45,13 @@ from toolspan.spans import (
     open_span,
     write_arguments,
     write_end,
+    write_return,
 )
 from toolspan.toolcall import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
     from toolspan.hooks import Hook
@@ -68,6 +69,8 @@ class LiveCall(Life):
     told: Outcome | None = None
     #: The layers that found this very call below their own door.
     merged: tuple[Hook, ...] = ()
+    #: Bytes of UTF-8 that the arguments took on the span.
+    _used = 0
     _key: tuple[str, str, object] | None = None
     _links: tuple[Link, ...] = ()
     #: What further neighbours began for this call, beside the adopted span: it tells the outcome
@@ -84,8 +87,7 @@ class LiveCall(Life):
         self.done = False
         self.span = None
         self._token = None
-        #: Bytes of UTF-8 that the arguments took on the span.
-        self._used = 0
+        self.plain = word is None or word.plain
         #: Who is told of the beginning and of the end, also when tracing ends between them.
         self._listeners = TRACING.listeners
         self._clock = perf_counter_ns()
@@ -99,14 +101,13 @@ class LiveCall(Life):
 
     def begin(self, current: Context) -> None:
         """Enter the call, and adopt or open its span now or when its word says so."""
-        call = self.call
+        call, word = self.call, self.word
         if not call.started:
             call.started = time_ns()
-        if type(call.id) is str and type(call.name) is str:  # else their hash() is the host's
-            self._count_try(call.id, current)
+        if call.id is not None:
+            self._count_try(current)
         if call.carrier:
             self._link_what_is_ambient(call.carrier, current)
-        word = self.word
         if word is not None and word.decide and self._is_decided_inside(word, current):
             if TRACING.tracer is None:
                 TRACING.bind()  # now, for our processor to see what begins inside
@@ -118,11 +119,11 @@ class LiveCall(Life):
             if theirs is not None:
                 self.adopt(theirs)
             else:
-                self._open(current)
+                self._open(current, around)
             inside = current.copy()  # a plain dict: half as dear as one with ** in it
             inside[LIFE] = self
             inside[SPAN] = self.span or around
-            self._token = otel.attach(otel.Context(inside))
+            self._token = attach(Context(inside))
             if SEEN:
                 self.mark()
         for listener in self._listeners:
@@ -158,15 +159,17 @@ class LiveCall(Life):
         elif theirs is not None:
             self.adopt(theirs)
         else:
-            self._open(otel.get_current())
+            current = otel.get_current()
+            self._open(current, current.get(SPAN))
         if self.span is None or not makes_current(self.span):
             current = otel.get_current()
-            self.enter(otel.Context({**current, LIFE: self, SPAN: self.span or current.get(SPAN)}))
+            self.enter(Context({**current, LIFE: self, SPAN: self.span or current.get(SPAN)}))
 
     def adopt(self, span: Span) -> None:
         """Let this call be told on somebody else's span."""
-        TRACING.counts["adopted"] += 1
+        TRACING.adopted += 1
         self.span = span
+        self.plain = False
         self.call.owner = scope_of(span)
         self._used = adopt_span(span, self.call, TRACING.settings)
         # Every end is told before the owner ends the span, but one: nobody tells a cancellation.
@@ -178,6 +181,7 @@ class LiveCall(Life):
     def double(self, spans: tuple[Span, ...]) -> None:
         """Further neighbours have spans of this call: they are told how it ends, no more."""
         if spans:
+            self.plain = False
             self._doubles += spans
             note_doubles((self.span, *spans) if self.span and self.call.owner else spans)
             self._tell_doubles("cancelled")
@@ -187,19 +191,22 @@ class LiveCall(Life):
             if span.is_recording():
                 span.set_attribute(semconv.OUTCOME, word)
 
-    def _open(self, context: Context) -> None:
+    def _open(self, context: Context, around: Any) -> None:
         tracer = TRACING.tracer or TRACING.bind()
         if tracer is None:
             return
-        if self.call.carrier:
-            context = extract(self.call.carrier, context)
-        TRACING.counts["opened"] += 1
-        settings = TRACING.settings
-        self.span = open_span(tracer, self.call, context, settings, self._links, context.get(SPAN))
-        if settings.capture or self.call.capture:
-            self._used = write_arguments(self.span, self.call, settings) or 0
+        call, settings = self.call, TRACING.settings
+        if call.carrier:
+            context = extract(call.carrier, context)
+            around = context.get(SPAN)
+        TRACING.opened += 1
+        self.span = open_span(tracer, call, context, settings, self._links, around)
+        if call.family is not None:
+            self.plain = False
+        if settings.capture or call.capture:
+            self._used = write_arguments(self.span, call, settings) or 0
         if self._key is not None:
-            _TRIES.put(self._key, (self.call.attempt, self.span.get_span_context()))
+            _TRIES.put(self._key, (call.attempt, self.span.get_span_context()))
 
     def _link_what_is_ambient(self, carrier: Mapping[str, str], current: Context) -> None:
         """The parent is the caller in the message; the request that brought it is linked.
@@ -212,12 +219,16 @@ class LiveCall(Life):
         if around.is_recording() and caller.is_valid and ambient.trace_id != caller.trace_id:
             self._links = (*self._links, Link(ambient))
 
-    def _count_try(self, id_: str, current: Context) -> None:
+    def _count_try(self, current: Context) -> None:
+        id_, name = self.call.id, self.call.name
+        if type(id_) is not str or type(name) is not str:  # their hash() is the host's
+            return
         around = trace.get_current_span(current).get_span_context()
         place = self.call.conversation or (around.trace_id if around.is_valid else None)
-        self._key = (id_, self.call.name, place)
+        self._key = (id_, name, place)
         earlier = _TRIES.get(self._key)
         if earlier is not None:
+            self.plain = False
             self.call.attempt = earlier[0] + 1
             if earlier[1] is not None:
                 self._links = (*self._links, Link(earlier[1]))
@@ -255,7 +266,7 @@ class LiveCall(Life):
 
     def merge(self, call: ToolCall, hook: Hook) -> None:
         """Take what another layer of this very call knows, and the span of a neighbour there."""
-        TRACING.counts["merged"] += 1
+        TRACING.merged += 1
         self.merged += (hook,)
         self.enrich(call.attributes)
         if SEEN and call.kind == "internal" and not self.undecided:
@@ -280,6 +291,7 @@ class LiveCall(Life):
         """An inner layer saw how this call ends; the first that saw an error is right."""
         if self.told is None or (self.told.error is None and not _is_unanswered(outcome)):
             self.told = outcome
+            self.plain = False
 
     def tell(self, outcome: Outcome) -> None:
         """An inner function saw how this call ends, maybe just before its owner ends the span."""
@@ -297,19 +309,30 @@ class LiveCall(Life):
     def outcome_of(self, value: Any) -> Outcome:
         """What the returned value means, by the adapter's reading."""
         word = self.word
-        if word is None or word.outcome is plain_outcome:
-            return Outcome(value)
-        return word.outcome(value)
+        return Outcome(value) if word is None else word.outcome(value)
 
     def outcome_of_error(self, error: BaseException) -> Outcome:
         """What the exception means, by the adapter's reading first."""
         return outcome_of_error(error, None if self.word is None else self.word.raised)
 
+    def returned(self, value: Any, duration: int) -> None:
+        """Write that the call gave `value`, end the span, tell the listeners."""
+        call, span = self.call, self.span
+        size = None if value is None else size_of(value)
+        try:
+            if span is not None:
+                write_return(span, call, value, size, TRACING.settings, self._used)
+                span.end(call.started + duration)
+        finally:
+            for listener in self._listeners:
+                listener.returned(call, value, size, duration)
+
     def finish(self, outcome: Outcome, duration: int) -> None:
         """Write the end, end the span if it is ours, tell the listeners."""
         if self.undecided:
             self.undecided = False
-            self._open(otel.get_current())
+            current = otel.get_current()
+            self._open(current, current.get(SPAN))
         if self.told is not None or outcome.error is not None:
             self._settle(outcome)
         if outcome.result is not None and outcome.size is None:

@@ -12,7 +12,7 @@ import functools
 import inspect
 import sys
 import weakref
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from toolspan.containment import contained
@@ -123,6 +123,34 @@ def _function(opener: Opener) -> Wrapper:
             return wrapped(*args, **kwargs)
         try:
             value = wrapped(*args, **kwargs)
+        except BaseException as error:
+            life.raised(error)
+            raise
+        if type(value) is CoroutineType:
+            life.pause()
+            return _resumed(life, value)
+        life.ended(value)
+        return value
+
+    return call
+
+
+def direct_driver(
+    opener: Callable[[Any, Any], AnyLife | None], function: Any
+) -> Callable[..., Any] | None:
+    """The same around one plain `function` that is nobody's method; None around all others.
+
+    Written out again: what both would call were one more frame in a host's traceback.
+    """
+    if type(function) is not FunctionType or driver_for(function) is not _function:
+        return None
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        life = opener(args, kwargs)
+        if life is None:
+            return function(*args, **kwargs)
+        try:
+            value = function(*args, **kwargs)
         except BaseException as error:
             life.raised(error)
             raise

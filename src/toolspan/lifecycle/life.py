@@ -33,6 +33,8 @@ class Life:
     #: Whether a server that is called from here is the call around it, run for it in this process.
     serving = False
     noticed: tuple[Span, ...] = ()
+    #: Whether what the code returns is all that there is to tell of its end.
+    plain = False
     context: Context | None = None
     _here: Token[Any] | None = None
 
@@ -97,17 +99,22 @@ class Life:
     def ended(self, value: Any) -> None:
         """The code returned `value`."""
         duration = perf_counter_ns() - self._clock
+        token, self._token = self._token, None  # as in `_leave`, for every call passes here
+        if token is not None and (self._here is None or self._is_here()):
+            otel.detach(token)
+        if self.done:
+            return
+        self.done = True
+        if self._clock <= TRACING.forked_at:
+            return
+        if self.plain and type(value) is not dict:
+            self.returned(value, duration)
+            return
         outcome = None
         try:
-            token, self._token = self._token, None  # as in `_leave`, for every call passes here
-            if token is not None and (self._here is None or self._is_here()):
-                otel.detach(token)
             outcome = self.outcome_of(value)
         finally:
-            if not self.done:
-                self.done = True
-                if self._clock > TRACING.forked_at:
-                    self.finish(outcome or Outcome(), duration)
+            self.finish(outcome or Outcome(), duration)
 
     @contained
     def raised(self, error: BaseException, *, collected: bool = False) -> None:
@@ -151,6 +158,10 @@ class Life:
 
     def decide(self) -> None:
         """Adopt what was noticed, or open a span of our own."""
+        raise NotImplementedError
+
+    def returned(self, value: Any, duration: int) -> None:
+        """The same as `finish`, where the life is plain."""
         raise NotImplementedError
 
     def finish(self, outcome: Outcome, duration: int) -> None:

@@ -16,6 +16,7 @@ from opentelemetry.trace import INVALID_SPAN, ProxyTracerProvider, set_span_in_c
 from toolspan import semconv
 from toolspan.containment import contained, say_once
 from toolspan.settings import Settings, sdk_is_disabled
+from toolspan.toolcall import Outcome
 from toolspan.versions import version_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Tracer, TracerProvider
 
-    from toolspan.toolcall import Outcome, ToolCall
+    from toolspan.toolcall import ToolCall
 
 #: The key under which the API keeps the current span, learned through its public door.
 SPAN: Final[str] = next(iter(set_span_in_context(INVALID_SPAN, otel.Context())))
@@ -46,6 +47,10 @@ class Listener(Protocol):
     def finished(self, call: ToolCall, outcome: Outcome, duration: int) -> None:
         """The call ended after `duration` nanoseconds."""
 
+    def returned(self, call: ToolCall, value: object, size: int | None, duration: int) -> None:
+        """The call ended well: nothing is known but its `value`, and the `size` of that."""
+        self.finished(call, Outcome(value, size=size), duration)
+
 
 class Tracing:
     """What every call reads; written by `instrument()` and `uninstrument()` alone."""
@@ -57,7 +62,7 @@ class Tracing:
         self.listeners: tuple[Listener, ...] = ()
         self.provider: TracerProvider | None = None
         #: Spans opened and adopted, layers merged; as exact as `+=` is in threads.
-        self.counts = {"opened": 0, "adopted": 0, "merged": 0}
+        self.opened = self.adopted = self.merged = 0
         #: By the clock of lives, when this process was forked: what began before, its parent ends.
         self.forked_at = 0
         #: Called once with the provider that the first call finds.

@@ -97,18 +97,21 @@ class DurationHistogram:
             return
         if call.owner is not None and call.owner.startswith(OFFICIAL_SCOPES):
             return
+        error = clean(outcome.type or outcome.error) if outcome.failed else None
+        self._histogram.record(duration / 1e9, self._attributes(call, error))
+
+    def returned(self, call: ToolCall, _value: object, _size: int | None, duration: int) -> None:
+        """Record the `duration` nanoseconds of a call that went well, in a span of ours."""
         # Only exact text is looked up: the hash() of a host's own type is the host's code.
         latest = self._latest.get(call.name) if type(call.name) is str else None
-        if outcome.error is None and latest is not None:
-            agent, kind, attributes = latest
-            if agent is call.agent and kind is call.kind:
-                self._histogram.record(duration / 1e9, attributes)
-                return
-        self._histogram.record(duration / 1e9, self._attributes(call, outcome))
+        if latest is not None and latest[0] is call.agent and latest[1] is call.kind:
+            attributes = latest[2]
+        else:
+            attributes = self._attributes(call, None)
+        self._histogram.record(duration / 1e9, attributes)
 
-    def _attributes(self, call: ToolCall, outcome: Outcome) -> dict[str, AttributeValue]:
+    def _attributes(self, call: ToolCall, error: str | None) -> dict[str, AttributeValue]:
         key = self._labels.bound(call.name, call.agent, SIDES[call.kind])
-        error = clean(outcome.type or outcome.error) if outcome.failed else None
         attributes = self._series.get((key, error)) or self._named(key, error)
         if error is None and key[0] is call.name and key[1] is call.agent:  # clean, not `_other`
             self._latest[key[0]] = key[1], call.kind, attributes

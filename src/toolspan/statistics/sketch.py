@@ -132,10 +132,23 @@ class Sketch:
             self._counts[index - self._first] += 1
 
     def _make_room(self, least: int, most: int) -> None:
-        cells = self._cells()
-        for nanoseconds in (least, most):
-            cells.setdefault(_place(nanoseconds) >> self._lowered, 0)
-        self._fill(cells, self._lowered)
+        low, high = _place(least) >> self._lowered, _place(most) >> self._lowered
+        first, end = low & -_OCTAVE, (high | _OCTAVE - 1) + 1
+        if self._counts:
+            first = min(first, self._first)
+            end = max(end, self._first + len(self._counts))
+        if end - first > WINDOW:
+            self._fill({low: 0, high: 0, **self._cells()}, self._lowered)
+        else:
+            self._widen(first, end)
+
+    def _widen(self, first: int, end: int) -> None:
+        """Lay the window from bucket `first` to before `end`, around all that it holds."""
+        before = self._first - first if self._counts else 0
+        counts = array(self._counts.typecode, [0]) * (end - first)
+        counts[before : before + len(self._counts)] = self._counts
+        self._counts, self._first = counts, first
+        self._floor, self._ceiling = self._longest(first - 1), self._longest(end - 1)
 
     @property
     def count(self) -> int:

@@ -16,7 +16,7 @@ from toolspan.containment import contained, say_once
 from toolspan.statistics.labels import LIMIT, SIDES, Labels
 from toolspan.statistics.table import Thresholds, as_html, as_text
 from toolspan.statistics.tally import TOGETHER, Tally
-from toolspan.toolcall import clean
+from toolspan.toolcall import Outcome, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from toolspan.statistics.labels import Key
-    from toolspan.toolcall import Kind, Outcome, ToolCall
+    from toolspan.toolcall import Kind, ToolCall
 
 VERSION: Final = 1
 #: Spans known to be the inside of a call already told of, that have not ended yet.
@@ -86,27 +86,36 @@ class ToolStatistics(SpanProcessor):
         """Count from zero again; calls in flight stay in flight."""
         self._restart(self._open)
 
-    def finished(self, call: ToolCall, outcome: Outcome, duration: int) -> None:
-        """A call that passed a hook ended after `duration` nanoseconds."""
+    def returned(self, call: ToolCall, _value: object, size: int | None, duration: int) -> None:
+        """A call that passed a hook went well, after `duration` nanoseconds."""
         self._open.discard(call)
         if not self._enabled:
             return
+        name = call.name
         # Only exact text is looked up: the hash() of a host's own type is the host's code.
-        tally = self._latest.get(call.name) if type(call.name) is str else None
+        tally = self._latest.get(name) if type(name) is str else None
         if tally is None or tally.agent is not call.agent or tally.kind is not call.kind:
-            tally = self._tally(call.name, call.agent, call.kind)
-        if outcome.error is not None or call.attempt != 1:
-            self._record(tally, call, outcome, duration)
-            return
+            tally = self._tally(name, call.agent, call.kind)
+        durations = tally.durations
         try:
-            tally.durations.append(duration)
+            durations.append(duration)
         except OverflowError:  # below zero, or of centuries
-            self._record(tally, call, outcome, duration)
+            self._record(tally, call, Outcome(size=size), duration)
             return
-        if outcome.size is not None:
-            tally.sizes.append(outcome.size)
-        if len(tally.durations) >= TOGETHER:
+        if size is not None:
+            tally.sizes.append(size)
+        if len(durations) >= TOGETHER:
             tally.settle()
+
+    def finished(self, call: ToolCall, outcome: Outcome, duration: int) -> None:
+        """A call that passed a hook ended after `duration` nanoseconds."""
+        if outcome.error is None and call.attempt == 1:
+            self.returned(call, outcome.result, outcome.size, duration)
+            return
+        self._open.discard(call)
+        if self._enabled:
+            tally = self._tally(call.name, call.agent, call.kind)
+            self._record(tally, call, outcome, duration)
 
     def _record(self, tally: Tally, call: ToolCall, outcome: Outcome, duration: int) -> None:
         tally.record(

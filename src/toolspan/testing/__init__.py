@@ -13,7 +13,7 @@ from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider
 
 from toolspan.hooks import Adapter
 from toolspan.instrumentor import instrument, register, uninstrument
-from toolspan.lifecycle import TRACING, drain
+from toolspan.lifecycle import TRACING, Listener, drain
 from toolspan.registry import adapter_for
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class RecordedCall:
     duration: float
 
 
-class RecordedCalls(list[RecordedCall]):
+class RecordedCalls(list[RecordedCall], Listener):
     """The finished calls in the order of their ends."""
 
     @property

@@ -34,7 +34,6 @@ from toolspan.content import (
     render,
     size_of,
 )
-from toolspan.content.text import Rendered
 
 KEY = b"k" * 32
 LIMIT = 64_000
@@ -43,7 +42,7 @@ PLAIN = Redactor()
 
 
 def shown(value, limit=LIMIT, redactor=PLAIN, tool="") -> str:
-    return render(value, limit, redactor, tool).text
+    return render(value, limit, redactor, tool)[0]
 
 
 def parsed(value, limit=LIMIT, redactor=PLAIN, tool=""):
@@ -381,10 +380,10 @@ def test_a_value_under_the_limit_is_what_the_standard_library_writes(seed):
     chance = random.Random(seed)
     for _ in range(20):
         value = [some_value(chance)]
-        rendered = render(value, None, PLAIN)
-        assert json.loads(rendered.text) == by_the_library(value)
-        assert not rendered.truncated
-        rendered.text.encode()
+        text, cut = render(value, None, PLAIN)
+        assert json.loads(text) == by_the_library(value)
+        assert not cut
+        text.encode()
 
 
 def test_json_is_compact_and_not_escaped_to_ascii():
@@ -413,12 +412,12 @@ def test_json_is_compact_and_not_escaped_to_ascii():
 )
 def test_a_value_becomes_json(value, expected):
     assert parsed(value) == expected
-    assert not render(value, LIMIT, PLAIN).truncated
+    assert not render(value, LIMIT, PLAIN)[1]
 
 
 def test_text_stays_as_it_is():
     for text in ("", "plain", 'says "no": 1', '{"a": 1.0, "b":[ ]}', "{'a': 1}", "\x1b[31m\u202e"):
-        assert render(text, LIMIT, PLAIN) == Rendered(text)
+        assert render(text, LIMIT, PLAIN) == (text, False)
 
 
 def test_text_that_encoders_or_databases_refuse_is_replaced():
@@ -453,12 +452,12 @@ def nested(depth) -> list:
 
 def test_a_deep_value_ends_in_a_mark():
     assert parsed(nested(49)) == nested(49)
-    rendered = render(nested(100_000), LIMIT, PLAIN)
-    value = json.loads(rendered.text)
+    text, cut = render(nested(100_000), LIMIT, PLAIN)
+    value = json.loads(text)
     for _ in range(50):
         (value,) = value
     assert value == "<deep>"
-    assert rendered.truncated
+    assert cut
     assert fingerprint(nested(100_000), KEY) is None
 
 
@@ -467,10 +466,10 @@ def test_shared_references_do_not_multiply_time():
     for _ in range(10):
         value = [value] * 10
     begun = time.perf_counter()
-    rendered = render(value, LIMIT, PLAIN)
+    _text, cut = render(value, LIMIT, PLAIN)
     assert fingerprint(value, KEY) is None
     assert time.perf_counter() - begun < 1
-    assert rendered.truncated
+    assert cut
 
 
 # --- over the limit
@@ -504,21 +503,21 @@ def test_a_cut_value_still_parses_as_json_and_keeps_the_limit(seed):
         whole = by_the_library(value)
         full = len(shown(value, None).encode())
         for limit in {64, 65, 80, 127, 300, 1000, *(max(64, full + more) for more in (-1, 0, 250))}:
-            rendered = render(value, limit, PLAIN)
-            cut = json.loads(rendered.text)
-            assert len(rendered.text.encode()) <= limit
-            assert rendered.truncated == (cut != whole)
-            assert rendered.truncated or limit >= full
-            assert not rendered.truncated or limit < full + 250
-            agrees(cut, whole)
+            text, cut = render(value, limit, PLAIN)
+            assert len(text.encode()) <= limit
+            seen = json.loads(text)
+            assert cut == (seen != whole)
+            assert cut or limit >= full
+            assert not cut or limit < full + 250
+            agrees(seen, whole)
 
 
 def test_a_value_that_fits_exactly_is_not_cut():
     for limit in range(64, 90):
         inner = "x" * (limit - len('{"a":["b",""]}'))
-        assert render({"a": ["b", inner]}, limit, PLAIN) == Rendered(f'{{"a":["b","{inner}"]}}')
-        assert render({"a": ["b", inner + "x"]}, limit, PLAIN).truncated
-        assert render("é" * (limit // 2), limit, PLAIN) == Rendered("é" * (limit // 2))
+        assert render({"a": ["b", inner]}, limit, PLAIN) == (f'{{"a":["b","{inner}"]}}', False)
+        assert render({"a": ["b", inner + "x"]}, limit, PLAIN)[1]
+        assert render("é" * (limit // 2), limit, PLAIN) == ("é" * (limit // 2), False)
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "漢", "😀", "\n", "\x01", '"', "\\", "\ud800", "\0"])
@@ -526,14 +525,14 @@ def test_a_cut_text_says_in_front_how_long_it_was_and_splits_no_character(letter
     text = letter * 100_000
     mark = "[cut: 100000 characters] "
     for limit in (64, 65, 66, 67, 1000, LIMIT):
-        plain = render(text, limit, PLAIN)
-        assert plain.truncated
-        assert plain.text.startswith(mark)
-        assert clean(text).startswith(plain.text.removeprefix(mark))
-        assert limit - 4 < len(plain.text.encode()) <= limit
-        within = render({"a": text}, limit, PLAIN)
-        agrees(json.loads(within.text), {"a": clean(text)})
-        assert limit - 10 < len(within.text.encode()) <= limit
+        plain, cut = render(text, limit, PLAIN)
+        assert cut
+        assert plain.startswith(mark)
+        assert clean(text).startswith(plain.removeprefix(mark))
+        assert limit - 4 < len(plain.encode()) <= limit
+        within = shown({"a": text}, limit)
+        agrees(json.loads(within), {"a": clean(text)})
+        assert limit - 10 < len(within.encode()) <= limit
 
 
 def test_any_limit_is_kept_even_one_in_which_nothing_fits():
@@ -549,9 +548,9 @@ def test_a_key_too_long_for_the_limit_is_counted_as_missing():
 
 def test_without_a_limit_nothing_is_cut():
     value = {"text": "x" * 300_000, "numbers": list(range(50_000)), "é": ["é" * 100_000]}
-    rendered = render(value, None, PLAIN)
-    assert not rendered.truncated
-    assert json.loads(rendered.text) == value
+    text, cut = render(value, None, PLAIN)
+    assert not cut
+    assert json.loads(text) == value
 
 
 GIANT = """
@@ -569,7 +568,7 @@ before = peak_rss()
 seconds = []
 for _ in range(5):
     begun = time.perf_counter()
-    rendered = render(value, 64000, redactor)
+    text, cut = render(value, 64000, redactor)
     seconds.append(time.perf_counter() - begun)
 grown = peak_rss() - before
 begun = time.perf_counter()
@@ -578,7 +577,7 @@ looked = time.perf_counter() - begun
 tracemalloc.start()
 render(value, 64000, redactor)
 peak = tracemalloc.get_traced_memory()[1] / 1e6
-print(json.dumps([min(seconds), looked, grown, peak, rendered.text, rendered.truncated]))
+print(json.dumps([min(seconds), looked, grown, peak, text, cut]))
 """
 
 
@@ -1014,10 +1013,10 @@ def test_a_base_exception_of_a_custom_redactor_passes():
 def test_a_limit_holds_with_a_custom_redactor_too():
     redactor = Redactor(custom=lambda _path, value, _tool: "y" * 50 if value == 3 else value)
     for limit in (64, 100, 200):
-        rendered = render({"a": [1, 2, 3, "x" * 500], "b": 3}, limit, redactor)
-        assert len(rendered.text.encode()) <= limit
-        assert rendered.truncated
-        json.loads(rendered.text)
+        text, cut = render({"a": [1, 2, 3, "x" * 500], "b": 3}, limit, redactor)
+        assert len(text.encode()) <= limit
+        assert cut
+        json.loads(text)
 
 
 # --- both in one pass

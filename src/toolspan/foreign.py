@@ -189,9 +189,8 @@ def _content(call: ForeignCall, known: Mapping[str, Any], settings: Settings) ->
     attributes: dict[str, Any] = {}
     for key, names in _CONTENT.items():
         if (said := _first(known, names)) is not None:
-            text = render(said, rules.limit, rules.redactor, call.tool)
-            attributes[key] = text.text
-            if text.truncated:
+            attributes[key], cut = render(said, rules.limit, rules.redactor, call.tool)
+            if cut:
                 attributes[_TRUNCATED[key]] = True
     return attributes
 

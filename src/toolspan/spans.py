@@ -156,52 +156,42 @@ def start_attributes(  # noqa: C901  # of what every call passes, a function mor
 _recognise: Final = contained(detail.recognise)
 
 
-def adopt_span(span: Span, call: ToolCall, settings: Settings) -> int:
+def adopt_span(span: Span, call: ToolCall, settings: Settings) -> None:
     """Write onto another tracer's span of the same call what it does not say itself.
 
     The provider's id of the call takes the place of one that was made up.
-
-    Returns: how many bytes of UTF-8 the arguments took.
     """
     if not span.is_recording():
-        return 0
+        return
     known, ours = getattr(span, "attributes", None) or {}, known_of(call)
     if call.kind != "internal":  # a request's span is begun before its tool is known
         span.update_name(ours.span_name)
     for key, value in start_attributes(call, ours, settings).items():
         if known.get(key) is None or key == semconv.CALL_ID:
             span.set_attribute(key, value)
-    return write_arguments(span, call, settings) or 0
+    if captures(call, settings):
+        write_arguments(span, call, settings)
 
 
 @contained_hot
-def write_arguments(span: Span, call: ToolCall, settings: Settings) -> int:
-    """Render the arguments onto a span that records, where content may leave.
-
-    Returns: how many bytes of UTF-8 that took.
-    """
-    if not captures(call, settings) or call.arguments is None or not span.is_recording():
-        return 0
+def write_arguments(span: Span, call: ToolCall, settings: Settings) -> None:
+    """Render the arguments of a call whose content may leave onto a span, where that records."""
+    if call.arguments is None or not span.is_recording():
+        return
     rules = rules_of(settings)
-    text = render(call.arguments, rules.limit, rules.redactor, call.name)
-    span.set_attribute(semconv.CALL_ARGUMENTS, text.text)
-    if text.truncated:
+    text, cut = render(call.arguments, rules.limit, rules.redactor, call.name)
+    span.set_attribute(semconv.CALL_ARGUMENTS, text)
+    if cut:
         span.set_attribute(semconv.ARGUMENTS_TRUNCATED, value=True)
-    used = bytes_of(text.text)
+    call.written = bytes_of(text)
     if call.family is not None:
         for key, shown in detail.shown(call, rules.redactor, rules.limit).items():
             span.set_attribute(key, shown)
-            used += bytes_of(shown)
-    return used
+            call.written += bytes_of(shown)
 
 
-def write_end(
-    span: Span, call: ToolCall, outcome: Outcome, settings: Settings, used: int = 0
-) -> None:
-    """Write how the call ended onto a span that records; its owner ends it.
-
-    `used`: bytes that the arguments took.
-    """
+def write_end(span: Span, call: ToolCall, outcome: Outcome, settings: Settings) -> None:
+    """Write how the call ended onto a span that records; its owner ends it."""
     attributes: dict[str, Any] = {}
     if outcome.attributes or outcome.complete is False or outcome.attempts or outcome.cached:
         _write_details(attributes, outcome)
@@ -211,8 +201,6 @@ def write_end(
         _write_answer(attributes, call, outcome, seen, settings)
     if outcome.type is not None:
         attributes[semconv.ERROR_TYPE] = outcome.type
-    if settings.capture or call.capture:
-        _write_result(span, call, result, settings, used)
     if attributes:
         if outcome.size is not None:
             attributes[semconv.RESULT_SIZE] = outcome.size
@@ -224,18 +212,20 @@ def write_end(
         span.set_attribute(semconv.OUTCOME, outcome.error or "ok")
     if outcome.error is not None and outcome.failed:
         span.set_status(Status(_ERROR, _description(call, outcome, settings)))
+    if (settings.capture or call.capture) and call.capture is not False:
+        _write_result(span, call, result, settings)
 
 
-def write_return(  # noqa: PLR0917  # by name it costs more
-    span: Span, call: ToolCall, value: object, size: int | None, settings: Settings, used: int
+def write_return(
+    span: Span, call: ToolCall, value: object, size: int | None, settings: Settings
 ) -> None:
     """The same of a call that went well, of which nothing is known but its value."""
     if span.is_recording():
-        if settings.capture or call.capture:
-            _write_result(span, call, value, settings, used)
         if size is not None:
             span.set_attribute(semconv.RESULT_SIZE, size)
         span.set_attribute(semconv.OUTCOME, "ok")
+        if (settings.capture or call.capture) and call.capture is not False:
+            _write_result(span, call, value, settings)
 
 
 def _write_details(attributes: dict[str, Any], outcome: Outcome) -> None:
@@ -263,27 +253,25 @@ def _write_answer(
         attributes.update(detail.answered(call, outcome, seen))
 
 
-@contained
-def _write_result(
-    span: Span, call: ToolCall, result: object, settings: Settings, used: int
-) -> None:
-    if result is None or not captures(call, settings):
+def _write_result(span: Span, call: ToolCall, result: object, settings: Settings) -> None:
+    if result is None:
         return
     rules = rules_of(settings)
     limit = rules.limit
-    if settings.span_limit is not None:
-        left = max(settings.span_limit - used, _LEAST)
-        limit = left if limit is None or left < limit else limit
-    text = render(result, limit, rules.redactor, call.name)
-    span.set_attribute(semconv.CALL_RESULT, text.text)
-    if text.truncated:
+    if limit is not None and settings.span_limit is not None:
+        left = settings.span_limit - call.written
+        if left < limit:
+            limit = min(limit, max(left, _LEAST))
+    text, cut = render(result, limit, rules.redactor, call.name)
+    span.set_attribute(semconv.CALL_RESULT, text)
+    if cut:
         span.set_attribute(semconv.RESULT_TRUNCATED, value=True)
 
 
 def _description(call: ToolCall, outcome: Outcome, settings: Settings) -> str | None:
     if outcome.message is None or not captures(call, settings):
         return None
-    return render(outcome.message, DESCRIPTION_LIMIT, rules_of(settings).redactor, call.name).text
+    return render(outcome.message, DESCRIPTION_LIMIT, rules_of(settings).redactor, call.name)[0]
 
 
 def captures(call: ToolCall, settings: Settings) -> bool:

@@ -90,6 +90,8 @@ class ToolCall:
     started: int = 0
     #: Which well-known tools this one is like (docs/attributes.md), filled in by the core.
     family: str | None = None
+    #: Bytes of UTF-8 that its arguments took on the span, filled in by the core.
+    written: int = 0
     #: Scope name of whoever owns the adopted span; None while the span is ours.
     owner: str | None = None
     #: Trace context that arrived with the call (MCP `params._meta`): the parent of a server's span.

@@ -34,18 +34,20 @@ def render(value: Any, limit: int | None, redactor: Redactor, tool: str = "") ->
     custom = redactor.custom
     if custom is not None:
         value, custom = _custom_redactor(custom, tool, (), _opened(value)) or _FAILED
-    room = sys.maxsize if limit is None else max(limit, 0)
+    room = sys.maxsize if limit is None else limit
     kind = type(value)
-    if kind is str and len(value) <= room and _is_ordinary(value):
-        return Rendered(value)
-    if kind is str or (issubclass(kind, str) and not issubclass(kind, Enum)):
+    if kind is str:
+        if len(value) <= room and _is_ordinary(value):
+            return value, False
         return fitting(value, room, redactor, legible)
     simple = _simple(value, kind, redactor.labels if custom is None else None)
-    if simple is not None and bytes_of(simple) <= room:
-        return Rendered(simple)
+    if simple is not None and len(simple) <= room:
+        return simple, False
+    if issubclass(kind, str) and not issubclass(kind, Enum):
+        return fitting(value, room, redactor, legible)
     writer = _Writer(room, redactor, custom, tool)
     whole = writer.value(value) and not writer.cut
-    return Rendered("".join(writer.parts), not whole)
+    return "".join(writer.parts), not whole
 
 
 def render_entry(
@@ -64,7 +66,7 @@ def render_entry(
         item, custom = _custom_redactor(custom, tool, (key,), item) or _FAILED
     elif type(item) is list and all(type(one) is str for one in item):
         item = "\n".join(item)
-    return fitting(item, limit, redactor, legible).text if type(item) is str else None
+    return fitting(item, limit, redactor, legible)[0] if type(item) is str else None
 
 
 def _opened(value: object) -> object:
@@ -207,10 +209,10 @@ class _Writer:
 
     def _string(self, before: str, text: Any) -> bool:
         room = self.left - bytes_of(before) - len('""')
-        shown = fitting(text, room, self._redactor, escaped)
-        self.cut |= shown.truncated
-        fits = bool(shown.text) or not shown.truncated
-        return fits and self._put(f'{before}"{shown.text}"')
+        shown, cut = fitting(text, room, self._redactor, escaped)
+        self.cut |= cut
+        fits = bool(shown) or not cut
+        return fits and self._put(f'{before}"{shown}"')
 
     def _put(self, text: str) -> bool:
         size = len(text) if text.isascii() else len(text.encode())
@@ -257,7 +259,7 @@ def _scalar(value: Any, kind: type) -> str | None:
 
 
 def _simple(value: Any, kind: type, labels: Labels | None) -> str | None:
-    """The same, and short lists and dicts of such values, as most arguments are."""
+    """The same, and short lists and dicts of such values, as most arguments are: all in ASCII."""
     if labels is None or (kind is not dict and kind is not list):
         return _scalar(value, kind)
     if len(value) > _FEW:
@@ -268,10 +270,17 @@ def _simple(value: Any, kind: type, labels: Labels | None) -> str | None:
     parts = []
     for key, item in [*value.items()]:
         label = labels.get(key) if type(key) is str else None
-        if label is None or (scalar := _scalar(item, type(item))) is None:
+        if label is None:
             return None
-        parts.append(label + scalar)
-    return "{" + ",".join(parts) + "}"
+        if type(item) is str and len(item) <= SHORT:  # looked into below, all together
+            parts.append(label + encode_basestring(item))
+        elif (scalar := _scalar(item, type(item))) is not None:
+            parts.append(label + scalar)
+        else:
+            return None
+    text = f"{{{','.join(parts)}}}"
+    plain = text.isascii() and text.count(":") == len(parts) and "\\u0000" not in text
+    return text if plain else None
 
 
 def _key_text(key: Any) -> str:

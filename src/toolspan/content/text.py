@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,12 +17,8 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPES: Final = tuple((c, encode_basestring(c)[1:-1]) for c in ("\\", '"', *map(chr, range(32))))
 
 
-@dataclass(slots=True)
-class Rendered:
-    """The text of one attribute value, and whether anything is missing from it."""
-
-    text: str
-    truncated: bool = False
+#: The text of one attribute value, and whether anything is missing from it.
+Rendered = tuple[str, bool]
 
 
 def fitting(text: Any, room: int, redactor: Redactor, form: Callable[[str], str]) -> Rendered:
@@ -35,10 +30,10 @@ def fitting(text: Any, room: int, redactor: Redactor, form: Callable[[str], str]
     if length <= room:
         whole = form(head)
         if bytes_of(whole) <= room:
-            return Rendered(whole)
+            return whole, False
     mark = f"[cut: {length} characters] "
     shown = mark + _head(head, room - len(mark), form) if len(mark) <= room else ""
-    return Rendered(shown, truncated=True)
+    return shown, True
 
 
 def _head(text: str, room: int, form: Callable[[str], str]) -> str:

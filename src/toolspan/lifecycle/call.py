@@ -69,8 +69,6 @@ class LiveCall(Life):
     told: Outcome | None = None
     #: The layers that found this very call below their own door.
     merged: tuple[Hook, ...] = ()
-    #: Bytes of UTF-8 that the arguments took on the span.
-    _used = 0
     _key: tuple[str, str, object] | None = None
     _links: tuple[Link, ...] = ()
     #: What further neighbours began for this call, beside the adopted span: it tells the outcome
@@ -115,8 +113,7 @@ class LiveCall(Life):
             self.enter(current)
         else:
             around: Any = current.get(SPAN)
-            theirs = self._neighbours_span(around) if SEEN else None
-            if theirs is not None:
+            if SEEN and (theirs := self._neighbours_span(around)) is not None:
                 self.adopt(theirs)
             else:
                 self._open(current, around)
@@ -171,7 +168,7 @@ class LiveCall(Life):
         self.span = span
         self.plain = False
         self.call.owner = scope_of(span)
-        self._used = adopt_span(span, self.call, TRACING.settings)
+        adopt_span(span, self.call, TRACING.settings)
         # Every end is told before the owner ends the span, but one: nobody tells a cancellation.
         span.set_attribute(semconv.OUTCOME, "cancelled")
         for link in self._links:
@@ -203,8 +200,8 @@ class LiveCall(Life):
         self.span = open_span(tracer, call, context, settings, self._links, around)
         if call.family is not None:
             self.plain = False
-        if settings.capture or call.capture:
-            self._used = write_arguments(self.span, call, settings) or 0
+        if (settings.capture or call.capture) and call.capture is not False:
+            write_arguments(self.span, call, settings)
         if self._key is not None:
             _TRIES.put(self._key, (call.attempt, self.span.get_span_context()))
 
@@ -301,7 +298,7 @@ class LiveCall(Life):
             self._settle(outcome)
             outcome.size = size_of(outcome.result)
             if self.span is not None and self.span.is_recording():
-                write_end(self.span, self.call, outcome, TRACING.settings, self._used)
+                write_end(self.span, self.call, outcome, TRACING.settings)
             self._tell_doubles(outcome.word)
 
     # -- the end -----------------------------------------------------------------------------
@@ -321,11 +318,12 @@ class LiveCall(Life):
         size = None if value is None else size_of(value)
         try:
             if span is not None:
-                write_return(span, call, value, size, TRACING.settings, self._used)
-                span.end(call.started + duration)
+                write_return(span, call, value, size, TRACING.settings)
         finally:
             for listener in self._listeners:
                 listener.returned(call, value, size, duration)
+            if span is not None:  # at last: this calls the application's processors
+                span.end(call.started + duration)
 
     def finish(self, outcome: Outcome, duration: int) -> None:
         """Write the end, end the span if it is ours, tell the listeners."""
@@ -340,14 +338,14 @@ class LiveCall(Life):
         span = self.span
         try:
             if span is not None and span.is_recording():
-                write_end(span, self.call, outcome, TRACING.settings, self._used)
+                write_end(span, self.call, outcome, TRACING.settings)
             if self._doubles:
                 self._tell_doubles(outcome.word)
         finally:
-            if span is not None and (self.call.owner is None or never_ends(span)):
-                span.end(self.call.started + duration)
             for listener in self._listeners:
                 listener.finished(self.call, outcome, duration)
+            if span is not None and (self.call.owner is None or never_ends(span)):
+                span.end(self.call.started + duration)
 
     def _settle(self, outcome: Outcome) -> None:
         """Complete the outcome by what was told, and name its error."""

@@ -315,7 +315,7 @@ class LiveCall(Life):
     def returned(self, value: Any, duration: int) -> None:
         """Write that the call gave `value`, end the span, tell the listeners."""
         call, span = self.call, self.span
-        size = None if value is None else size_of(value)
+        size = size_of(value)
         try:
             if span is not None:
                 write_return(span, call, value, size, TRACING.settings)

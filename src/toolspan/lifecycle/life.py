@@ -33,8 +33,6 @@ class Life:
     #: Whether a server that is called from here is the call around it, run for it in this process.
     serving = False
     noticed: tuple[Span, ...] = ()
-    #: Whether what the code returns is all that there is to tell of its end.
-    plain = False
     context: Context | None = None
     _here: Token[Any] | None = None
 
@@ -43,6 +41,8 @@ class Life:
         self.parent = parent
         self.scope = scope
         self.done = False
+        #: Whether what the code returns is all that there is to tell of its end.
+        self.plain = False
         self.span: Span | None = None
         self._token: Any = None
         self._clock = perf_counter_ns()

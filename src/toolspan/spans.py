@@ -154,6 +154,8 @@ def start_attributes(  # noqa: C901  # of what every call passes, a function mor
 
 
 _recognise: Final = contained(detail.recognise)
+#: Whether a dict that a tool gave may show of which family it is.
+hints: Final = detail.hints
 
 
 def adopt_span(span: Span, call: ToolCall, settings: Settings) -> None:

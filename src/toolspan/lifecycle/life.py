@@ -10,6 +10,7 @@ from opentelemetry import context as otel
 from toolspan.containment import contained, contained_hot
 from toolspan.lifecycle.tracing import DEFERRED, HERE, TRACING
 from toolspan.neighbours import SEEN
+from toolspan.spans import hints
 from toolspan.toolcall import Outcome
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Life:
         self.done = True
         if self._clock <= TRACING.forked_at:
             return
-        if self.plain and type(value) is not dict:
+        if self.plain and (type(value) is not dict or not hints(value)):
             self.returned(value, duration)
             return
         outcome = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
 import math
 import os
@@ -25,8 +27,11 @@ from opentelemetry.sdk.metrics.export import (
     MetricExportResult,
     PeriodicExportingMetricReader,
 )
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
+import toolspan
 from toolspan import ToolStatistics, semconv
+from toolspan.lifecycle import drain
 from toolspan.statistics.exporter import SketchExporter
 from toolspan.statistics.metrics import DurationHistogram, observe
 from toolspan.toolcall import Outcome, ToolCall
@@ -159,6 +164,47 @@ def test_the_histogram_has_one_record_for_each_call_that_ran(provider):
     assert point.sum == pytest.approx(0.432)
     assert (point.explicit_bounds[0], point.explicit_bounds[-1]) == (0.001, 300)
     assert list(point.explicit_bounds) == sorted(point.explicit_bounds)
+
+
+def test_an_exemplar_points_at_the_span_of_its_call(provider, trace_with):
+    @toolspan.tool
+    def search(query):
+        return query
+
+    def stream(query):
+        yield query
+
+    traced = trace_with(meter_provider=provider)
+    theirs = traced.tracer("openinference.instrumentation.host")
+    tool = {"openinference.span.kind": "TOOL", "tool.name": "adopted"}
+    with traced.tracer().start_as_current_span("parent"):
+        search("emma")
+        left = toolspan.tool(stream)("emma")
+        next(left)
+        with theirs.start_as_current_span("adopted", attributes=tool):
+            toolspan.tool(search.__wrapped__, name="adopted")("emma")
+        with contextlib.suppress(ZeroDivisionError):
+            toolspan.tool(lambda: 1 / 0, name="failed")()
+        toolspan.record("recorded", started=time.time(), duration=0.5)
+    with traced.tracer().start_as_current_span("another"):
+        del left  # the garbage collector brings this end
+        gc.collect()
+        drain()
+    points = read(provider, DURATION)
+    seen = {
+        point.attributes["gen_ai.tool.name"]: [one.span_id for one in point.exemplars]
+        for point in points
+    }
+    names = ("search", "stream", "adopted", "failed", "recorded")
+    ids = {span.attributes["gen_ai.tool.name"]: span.context.span_id for span in traced.tools}
+    assert seen == {name: [ids[name]] for name in names}
+
+
+def test_a_call_that_is_sampled_out_leaves_no_exemplar(provider, trace_with):
+    trace_with(meter_provider=provider, sampler=ALWAYS_OFF)
+    toolspan.tool(len, name="count")("emma")
+    (point,) = read(provider, DURATION)
+    assert (point.count, list(point.exemplars)) == (1, [])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 AttributeValue = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int]
 Kind = Literal["internal", "client", "server"]
@@ -92,6 +95,8 @@ class ToolCall:
     family: str | None = None
     #: Bytes of UTF-8 that its arguments took on the span, filled in by the core.
     written: int = 0
+    #: Its span, ours or adopted, filled in by the core; None while there is none.
+    span: Span | None = None
     #: Scope name of whoever owns the adopted span; None while the span is ours.
     owner: str | None = None
     #: Trace context that arrived with the call (MCP `params._meta`): the parent of a server's span.

@@ -165,7 +165,7 @@ class LiveCall(Life):
     def adopt(self, span: Span) -> None:
         """Let this call be told on somebody else's span."""
         TRACING.adopted += 1
-        self.span = span
+        self.span = self.call.span = span
         self.plain = False
         self.call.owner = scope_of(span)
         adopt_span(span, self.call, TRACING.settings)
@@ -197,7 +197,7 @@ class LiveCall(Life):
             context = extract(call.carrier, context)
             around = context.get(SPAN)
         TRACING.opened += 1
-        self.span = open_span(tracer, call, context, settings, self._links, around)
+        self.span = call.span = open_span(tracer, call, context, settings, self._links, around)
         if call.family is not None:
             self.plain = False
         if (settings.capture or call.capture) and call.capture is not False:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
+from opentelemetry.trace import set_span_in_context
 
 from toolspan import semconv
 from toolspan.statistics.labels import LIMIT, SIDES, Labels, attributes_of, duration_attributes
@@ -33,6 +35,12 @@ BOUNDARIES: Final = (
 )
 _OTHER_ERROR: Final = "_OTHER"
 _CALL: Final = "{call}"
+_NOWHERE: Final = Context()
+
+
+def _place_of(call: ToolCall) -> Context:
+    """Where an exemplar points: at the call's own span, wherever and whenever its end is told."""
+    return _NOWHERE if call.span is None else set_span_in_context(call.span, _NOWHERE)
 
 
 def observe(statistics: ToolStatistics, meter: Meter) -> None:
@@ -98,7 +106,7 @@ class DurationHistogram:
         if call.owner is not None and call.owner.startswith(OFFICIAL_SCOPES):
             return
         error = clean(outcome.type or outcome.error) if outcome.failed else None
-        self._histogram.record(duration / 1e9, self._attributes(call, error))
+        self._histogram.record(duration / 1e9, self._attributes(call, error), _place_of(call))
 
     def returned(self, call: ToolCall, _value: object, _size: int | None, duration: int) -> None:
         """Record the `duration` nanoseconds of a call that went well, in a span of ours."""
@@ -108,7 +116,7 @@ class DurationHistogram:
             attributes = latest[2]
         else:
             attributes = self._attributes(call, None)
-        self._histogram.record(duration / 1e9, attributes)
+        self._histogram.record(duration / 1e9, attributes, _place_of(call))
 
     def _attributes(self, call: ToolCall, error: str | None) -> dict[str, AttributeValue]:
         key = self._labels.bound(call.name, call.agent, SIDES[call.kind])

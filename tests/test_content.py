@@ -541,6 +541,13 @@ def test_any_limit_is_kept_even_one_in_which_nothing_fits():
             assert len(shown(value, limit).encode()) <= limit
 
 
+@pytest.mark.parametrize("value", [{"größe": 5}, {"a:b": 5, "c": "d"}, {"a": "b", "ü": "x y"}])
+def test_what_fits_is_rendered_whole_whatever_its_keys_are(value):
+    redactor = Redactor()
+    whole = render(value, None, redactor)
+    assert render(value, len(whole[0].encode()), redactor) == whole == (whole[0], False)
+
+
 def test_a_key_too_long_for_the_limit_is_counted_as_missing():
     assert parsed({"x" * 1_000_000: CANARY, "b": 2}) == {"…": "2 more"}
     assert parsed({"b": 2, "x" * 10_000: 1}) == {"b": 2, "x" * 10_000: 1}

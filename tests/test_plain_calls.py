@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import itertools
+import logging
+from unittest import mock
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.metrics import MeterProvider, NoOpMeter
+from opentelemetry.sdk.metrics import MeterProvider as Meters
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import toolspan
-from toolspan import tool
+from toolspan import spans, tool
 from toolspan.hooks import Hook
 from toolspan.lifecycle import TRACING, begin_call, current_call
 from toolspan.settings import Settings
@@ -39,7 +43,7 @@ def told_of(trace_with, hook, value, content, **facts):
     """What span, statistics, metric and listeners say of a call of this hook that gave `value`."""
     facts = {"name": "lookup", "arguments": ARGUMENTS, "description": "Look up.", **facts}
     reader = InMemoryMetricReader()
-    meters = MeterProvider([reader], shutdown_on_exit=False)
+    meters = Meters([reader], shutdown_on_exit=False)
     traced = trace_with(settings=Settings(capture=content), meter_provider=meters)
     heard = []
     listener = toolspan.on_call(
@@ -154,13 +158,83 @@ def test_a_second_neighbour_is_told_how_the_call_ended_too(traced):
 def test_a_neighbours_span_between_the_layers_of_a_call_is_told_too(traced):
     theirs = traced.tracer("openinference.instrumentation.host")
     inner = Hook("", lambda _: None, inside=True, subclasses=True)  # it says nothing of the end
-    live = begin_call(ToolCall("search", {"query": "emma"}), PLAIN)
-    with theirs.start_as_current_span("search", attributes=TOOL):
-        begin_call(ToolCall("search", {"query": "emma"}), inner).ended("found")
-        live.ended("found")
+
+    def layers():
+        live = begin_call(ToolCall("search", {"query": "emma"}), PLAIN)
+        with theirs.start_as_current_span("search", attributes=TOOL):
+            begin_call(ToolCall("search", {"query": "emma"}), inner).ended("found")
+            live.ended("found")
+
+    contextvars.copy_context().run(layers)  # what is left in another order than it was entered
     ours, foreign = traced.spans
     assert ours.attributes["toolspan.outcome"] == foreign.attributes["toolspan.outcome"] == "ok"
     assert toolspan.stats()["search"].calls == 1
+
+
+@pytest.mark.parametrize("deciding", ["after", "before"])
+def test_a_call_that_was_never_decided_has_its_span(traced, deciding):
+    hook = Hook("", lambda _: None, decide=("host:function",), deciding=deciding)
+    begin_call(ToolCall("search"), hook).ended("found")
+    assert traced.outcomes == ["ok"]
+
+
+class Failing(MeterProvider):
+    """An application's own meter, which fails."""
+
+    def get_meter(self, *_, **__):
+        class Meter(NoOpMeter):
+            def create_histogram(self, *_, **__):
+                return self
+
+            def record(self, *_, **__):
+                raise OSError("full")
+
+        return Meter("failing")
+
+
+@pytest.mark.contains
+@pytest.mark.parametrize("value", ["found", {"exit_code": 0, "stdout": ""}])
+def test_a_span_is_ended_also_where_a_meter_fails(trace_with, value):
+    traced = trace_with(meter_provider=Failing())
+    tool(lambda: value, name="search")()
+    assert traced.outcomes == ["ok"]
+
+
+@pytest.mark.contains
+def test_every_neighbour_is_told_the_end_where_the_value_cannot_be_rendered(
+    trace_with, monkeypatch
+):
+    traced = trace_with(settings=Settings(capture=True))
+
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(spans, "render", fails)
+    theirs = traced.tracer("openinference.instrumentation.host")
+    others = traced.tracer("opentelemetry.instrumentation.langchain")
+    entity = {"traceloop.span.kind": "tool", "traceloop.entity.name": "search"}
+    with (
+        theirs.start_as_current_span("search", attributes=TOOL),
+        others.start_as_current_span("search", attributes=entity),
+    ):
+        search("emma")
+    assert [span.attributes["toolspan.outcome"] for span in traced.spans] == ["ok", "ok"]
+
+
+@pytest.mark.contains
+def test_a_call_is_told_also_where_its_context_cannot_be_left(traced):
+    class Handler(logging.Handler):
+        def emit(self, record):
+            raise RuntimeError
+
+    handler, logger = Handler(), logging.getLogger("opentelemetry.context")
+    logger.addHandler(handler)
+    try:
+        contextvars.copy_context().run(begin_call, ToolCall("search")).ended("found")
+    finally:
+        logger.removeHandler(handler)
+    assert toolspan.stats()["search"].calls == 1
+    assert traced.outcomes == ["ok"]
 
 
 def test_an_end_that_is_told_twice_is_told_once(traced):
@@ -251,3 +325,22 @@ def test_a_function_that_is_called_directly_looks_as_one_that_is_not():
     )
     assert not TRACING.active
     assert ours(5) == 5
+
+
+def test_a_mock_of_a_tools_call_is_of_no_effect_as_without_us():
+    ours = tool(lambda: "found", name="search")
+    with mock.patch.object(ours, "__call__", return_value="mocked"):
+        assert ours() == "found"
+    assert ours() == "found"
+
+
+def test_what_is_put_below_a_layer_is_called():
+    ours = tool(lambda: "found", name="search")
+    ours.__wrapped__ = lambda: "another"
+    assert ours() == "another"
+
+
+def test_a_tool_can_be_called_by_way_of_its_type(traced):
+    ours = tool(lambda text: text, name="search")
+    assert type(ours).__call__(ours, "found") == "found"
+    assert traced.outcomes == ["ok"]

@@ -185,7 +185,7 @@ def write_arguments(span: Span, call: ToolCall, settings: Settings) -> None:
     span.set_attribute(semconv.CALL_ARGUMENTS, text)
     if cut:
         span.set_attribute(semconv.ARGUMENTS_TRUNCATED, value=True)
-    call.written = bytes_of(text)
+    call.written = len(text.encode())
     if call.family is not None:
         for key, shown in detail.shown(call, rules.redactor, rules.limit).items():
             span.set_attribute(key, shown)

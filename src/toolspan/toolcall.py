@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -93,19 +93,19 @@ class ToolCall:
     started: int = 0
     #: Which well-known tools this one is like (docs/attributes.md), filled in by the core.
     family: str | None = None
-    #: Bytes of UTF-8 that its arguments took on the span, filled in by the core.
-    written: int = 0
-    #: Its span, ours or adopted, filled in by the core; None while there is none.
-    span: Span | None = None
     #: Scope name of whoever owns the adopted span; None while the span is ours.
     owner: str | None = None
     #: Trace context that arrived with the call (MCP `params._meta`): the parent of a server's span.
     carrier: Mapping[str, str] | None = None
-    #: What its spans have in common with those of the tool's other calls (spans.py), where whoever
-    #: makes the call remembers it.
-    known: Any = None
     #: The host's functions that may run: what `@tool` was told of one of them holds here.
     functions: tuple[object, ...] = ()
+    #: Its span, ours or adopted, filled in by the core; None while there is none.
+    span: Span | None = field(default=None, repr=False)
+    #: Bytes of UTF-8 that its arguments took on the span, filled in by the core.
+    written: int = field(default=0, repr=False)
+    #: What its spans have in common with those of the tool's other calls (spans.py), where whoever
+    #: makes the call remembers it.
+    known: Any = field(default=None, repr=False)
 
 
 @dataclass(slots=True, eq=False)

@@ -41,7 +41,7 @@ def render(value: Any, limit: int | None, redactor: Redactor, tool: str = "") ->
             return value, False
         return fitting(value, room, redactor, legible)
     simple = _simple(value, kind, redactor.labels if custom is None else None)
-    if simple is not None and len(simple) <= room:
+    if simple is not None and (4 * len(simple) <= room or bytes_of(simple) <= room):
         return simple, False
     if issubclass(kind, str) and not issubclass(kind, Enum):
         return fitting(value, room, redactor, legible)
@@ -259,7 +259,7 @@ def _scalar(value: Any, kind: type) -> str | None:
 
 
 def _simple(value: Any, kind: type, labels: Labels | None) -> str | None:
-    """The same, and short lists and dicts of such values, as most arguments are: all in ASCII."""
+    """The same, and short lists and dicts of such values, as most arguments are."""
     if labels is None or (kind is not dict and kind is not list):
         return _scalar(value, kind)
     if len(value) > _FEW:
@@ -267,20 +267,23 @@ def _simple(value: Any, kind: type, labels: Labels | None) -> str | None:
     if kind is list:
         texts: list[Any] = [_scalar(item, type(item)) for item in [*value]]
         return None if None in texts else f"[{','.join(texts)}]"
-    parts = []
-    for key, item in [*value.items()]:
+    parts, entries = [], [*value.items()]
+    for key, item in entries:
         label = labels.get(key) if type(key) is str else None
         if label is None:
-            return None
-        if type(item) is str and len(item) <= SHORT:  # looked into below, all together
+            break
+        if type(item) is str and len(item) <= SHORT:  # whether ordinary: all together, below
             parts.append(label + encode_basestring(item))
         elif (scalar := _scalar(item, type(item))) is not None:
             parts.append(label + scalar)
         else:
-            return None
-    text = f"{{{','.join(parts)}}}"
-    plain = text.isascii() and text.count(":") == len(parts) and "\\u0000" not in text
-    return text if plain else None
+            break
+    else:
+        text = f"{{{','.join(parts)}}}"
+        plain = text.isascii() and text.count(":") == len(parts) and "\\u0000" not in text
+        if plain or all(_is_ordinary(item) for _, item in entries if type(item) is str):
+            return text
+    return None
 
 
 def _key_text(key: Any) -> str:

@@ -107,7 +107,32 @@ class Direct(Layer):
     In wrapt's own way each such call looks for the object that the function may be bound to.
     """
 
-    __slots__ = ("__call__",)  # of each layer its own; a type's method would have to ask for it
+    __slots__ = ("_self_direct",)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "__wrapped__":  # what is called is another now, in wrapt's own way
+            _DIRECT.__set__(self, functools.partial(Layer.__call__, self))
+
+
+class _Call(property):
+    """What a call of a layer does is the layer's own: so it is found without a frame of ours."""
+
+    def __call__(self, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """As the type's own method, which some ask for."""
+        return layer(*args, **kwargs)
+
+
+def _set_below(layer: Any, value: Any) -> None:
+    layer.__wrapped__.__call__ = value  # as without us: of no effect on calls
+
+
+def _delete_below(layer: Any) -> None:
+    del layer.__wrapped__.__call__
+
+
+_DIRECT: Final = Direct.__dict__["_self_direct"]
+type.__setattr__(Direct, "__call__", _Call(_DIRECT.__get__, _set_below, _delete_below))
 
 
 class Undocumented(Layer):
@@ -131,7 +156,6 @@ class _Twin(_Function):
 
 #: Compared by identity: a host's object is not asked for its class.
 LAYERS: Final = (Layer, Undocumented, Direct)
-_call_directly: Final = Direct.__dict__["__call__"].__set__
 
 
 def _resolver() -> Callable[[str], Any]:
@@ -165,7 +189,7 @@ def layered(
     """
     layer = kind(function, wrapper, switch)
     if kind is Direct:
-        _call_directly(layer, direct)
+        _DIRECT.__set__(layer, direct)
     layer._self_word = serves
     layer._self_again = again
     return layer

@@ -110,6 +110,7 @@ class LiveCall(Life):
             if TRACING.tracer is None:
                 TRACING.bind()  # now, for our processor to see what begins inside
             self.undecided = True
+            self.plain = False
             self.enter(current)
         else:
             around: Any = current.get(SPAN)
@@ -297,9 +298,9 @@ class LiveCall(Life):
             outcome = replace(outcome)
             self._settle(outcome)
             outcome.size = size_of(outcome.result)
+            self._tell_doubles(outcome.word)
             if self.span is not None and self.span.is_recording():
                 write_end(self.span, self.call, outcome, TRACING.settings)
-            self._tell_doubles(outcome.word)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -317,12 +318,14 @@ class LiveCall(Life):
         call, span = self.call, self.span
         size = size_of(value)
         try:
+            try:
+                if span is not None:
+                    write_return(span, call, value, size, TRACING.settings)
+            finally:
+                for listener in self._listeners:
+                    listener.returned(call, value, size, duration)
+        finally:  # at last: it calls the application's processors
             if span is not None:
-                write_return(span, call, value, size, TRACING.settings)
-        finally:
-            for listener in self._listeners:
-                listener.returned(call, value, size, duration)
-            if span is not None:  # at last: this calls the application's processors
                 span.end(call.started + duration)
 
     def finish(self, outcome: Outcome, duration: int) -> None:
@@ -337,13 +340,15 @@ class LiveCall(Life):
             outcome.size = size_of(outcome.result)
         span = self.span
         try:
-            if span is not None and span.is_recording():
-                write_end(span, self.call, outcome, TRACING.settings)
-            if self._doubles:
-                self._tell_doubles(outcome.word)
+            try:
+                if self._doubles:
+                    self._tell_doubles(outcome.word)
+                if span is not None and span.is_recording():
+                    write_end(span, self.call, outcome, TRACING.settings)
+            finally:
+                for listener in self._listeners:
+                    listener.finished(self.call, outcome, duration)
         finally:
-            for listener in self._listeners:
-                listener.finished(self.call, outcome, duration)
             if span is not None and (self.call.owner is None or never_ends(span)):
                 span.end(self.call.started + duration)
 

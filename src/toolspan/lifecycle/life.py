@@ -100,17 +100,21 @@ class Life:
     def ended(self, value: Any) -> None:
         """The code returned `value`."""
         duration = perf_counter_ns() - self._clock
-        token, self._token = self._token, None  # as in `_leave`, for every call passes here
-        if token is not None and (self._here is None or self._is_here()):
-            otel.detach(token)
-        if self.done:
-            return
-        self.done = True
-        if self._clock <= TRACING.forked_at:
-            return
-        if self.plain and (type(value) is not dict or not hints(value)):
-            self.returned(value, duration)
-            return
+        try:
+            token, self._token = self._token, None  # as in `_leave`, for every call passes here
+            if token is not None and (self._here is None or self._is_here()):
+                otel.detach(token)
+        finally:
+            if not self.done:
+                self.done = True
+                if self._clock <= TRACING.forked_at:
+                    pass  # its parent ends it
+                elif self.plain and (type(value) is not dict or not hints(value)):
+                    self.returned(value, duration)
+                else:
+                    self._read(value, duration)
+
+    def _read(self, value: Any, duration: int) -> None:
         outcome = None
         try:
             outcome = self.outcome_of(value)

@@ -19,6 +19,7 @@ import functools
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,8 @@ def main() -> int:
     if options.find:
         print(found := find_python(options.find) or f"Python {options.find} is not here")
         return not Path(found).exists()
+    # In the background of a shell Ctrl-C is ignored, and so by all that is started from here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         try:
             total = run(options, for_pytest, Path(folder))

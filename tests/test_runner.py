@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -65,6 +66,23 @@ def test_a_selection_that_is_empty_in_one_environment_is_no_failure(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shim is a shell script")
+def test_in_the_background_of_a_shell_an_interruption_still_reaches_what_is_tested(monkeypatch):
+    def run(*_):
+        asks = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+        seen.append(subprocess.check_output([sys.executable, "-c", asks], text=True).strip())
+        return RUNNER["Counts"]()
+
+    seen: list[str] = []
+    monkeypatch.setitem(RUNNER["main"].__globals__, "run", run)
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        RUNNER["main"]()
+    finally:
+        signal.signal(signal.SIGINT, ours)
+    assert seen == ["False"]
+
+
 def test_a_shim_whose_python_is_switched_off_is_passed_over(tmp_path, monkeypatch):
     for place, script in (("shims", "exit 127"), ("bin", "echo 9.9")):
         (tmp_path / place).mkdir()

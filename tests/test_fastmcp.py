@@ -192,7 +192,8 @@ def test_whoever_was_on_before_a_call_is_a_pair_of_spans_and_later_no_layer_is_l
     choose = random.Random(seed)
     owners = [resolve_name(path.rpartition(".")[0]) for path in SHARED if _is_there(path)]
     names = [path.rpartition(".")[2] for path in SHARED if _is_there(path)]
-    before = [vars(owner)[name] for owner, name in zip(owners, names, strict=True)]
+    originals = [vars(owner)[name] for owner, name in zip(owners, names, strict=True)]
+    before = originals[:]
     for _ in range(6):
         act = choose.choice(["fastmcp", "mcp", "all", "patch", "off"])
         if act == "patch":
@@ -208,7 +209,9 @@ def test_whoever_was_on_before_a_call_is_a_pair_of_spans_and_later_no_layer_is_l
     calls(server, ("add", ground_truth.ONE_AND_TWO))
     joined(traced)
     toolspan.uninstrument()
-    monkeypatch.undo()
+    monkeypatch.undo()  # which puts back what was there: a layer of ours, where one was
+    for owner, name, function in zip(owners, names, originals, strict=True):
+        setattr(owner, name, function)
 
 
 def _is_there(path):

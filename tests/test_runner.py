@@ -65,7 +65,6 @@ def test_a_selection_that_is_empty_in_one_environment_is_no_failure(tmp_path):
     assert str(RUNNER["count"](report, status)) == "0 passed, 0 failed, 0 skipped"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a shim is a shell script")
 def test_in_the_background_of_a_shell_an_interruption_still_reaches_what_is_tested(monkeypatch):
     def run(*_):
         asks = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
@@ -83,6 +82,7 @@ def test_in_the_background_of_a_shell_an_interruption_still_reaches_what_is_test
     assert seen == ["False"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a shim is a shell script")
 def test_a_shim_whose_python_is_switched_off_is_passed_over(tmp_path, monkeypatch):
     for place, script in (("shims", "exit 127"), ("bin", "echo 9.9")):
         (tmp_path / place).mkdir()

@@ -185,7 +185,7 @@ def write_arguments(span: Span, call: ToolCall, settings: Settings) -> None:
     span.set_attribute(semconv.CALL_ARGUMENTS, text)
     if cut:
         span.set_attribute(semconv.ARGUMENTS_TRUNCATED, value=True)
-    call.written = len(text.encode())
+    call.written = bytes_of(text)
     if call.family is not None:
         for key, shown in detail.shown(call, rules.redactor, rules.limit).items():
             span.set_attribute(key, shown)
@@ -214,7 +214,7 @@ def write_end(span: Span, call: ToolCall, outcome: Outcome, settings: Settings) 
         span.set_attribute(semconv.OUTCOME, outcome.error or "ok")
     if outcome.error is not None and outcome.failed:
         span.set_status(Status(_ERROR, _description(call, outcome, settings)))
-    if (settings.capture or call.capture) and call.capture is not False:
+    if captures(call, settings):
         _write_result(span, call, result, settings)
 
 
@@ -226,6 +226,7 @@ def write_return(
         if size is not None:
             span.set_attribute(semconv.RESULT_SIZE, size)
         span.set_attribute(semconv.OUTCOME, "ok")
+        # As `captures` says: of what every call passes, a function more is a hundredth.
         if (settings.capture or call.capture) and call.capture is not False:
             _write_result(span, call, value, settings)
 

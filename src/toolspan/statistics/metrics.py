@@ -105,11 +105,14 @@ class DurationHistogram:
             return
         if call.owner is not None and call.owner.startswith(OFFICIAL_SCOPES):
             return
+        if outcome.error is None:
+            self.returned(call, outcome.result, outcome.size, duration)
+            return
         error = clean(outcome.type or outcome.error) if outcome.failed else None
         self._histogram.record(duration / 1e9, self._attributes(call, error), _place_of(call))
 
     def returned(self, call: ToolCall, _value: object, _size: int | None, duration: int) -> None:
-        """Record the `duration` nanoseconds of a call that went well, in a span of ours."""
+        """Record the `duration` nanoseconds of a call that went well."""
         # Only exact text is looked up: the hash() of a host's own type is the host's code.
         latest = self._latest.get(call.name) if type(call.name) is str else None
         if latest is not None and latest[0] is call.agent and latest[1] is call.kind:
